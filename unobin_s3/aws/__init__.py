@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Raw AWS over HTTP. Knows nothing about snapshots."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The operator commands. Imported by nobody but __main__."""
