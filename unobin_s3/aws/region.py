@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""Finding a bucket's right region from a refusal, and remembering it. Only Amazon's own endpoints are ever left."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from .caller import Call
+from .endpoint import Address, Endpoint, checked_region
+from .transport import Response
+from .xml import ErrorDocument
+
+_logger = logging.getLogger(__name__)
+
+_WRONG_REGION = frozenset(
+    {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "TemporaryRedirect"}
+)
+
+
+class Regions:
+    """The endpoint of each bucket: the client's own, or the one its first refusal pointed to. Thread-safe."""
+
+    def __init__(self, endpoint: Callable[[], Endpoint]) -> None:
+        self._endpoint = endpoint
+        self._known: dict[str, Endpoint] = {}
+        self._lock = threading.Lock()
+
+    def endpoint(self, bucket: str) -> Endpoint:
+        with self._lock:
+            known = self._known.get(bucket)
+        return known or self._endpoint()
+
+    def corrected(
+        self, call: Call, response: Response, document: ErrorDocument | None, ask: Callable[[str], str | None]
+    ) -> Call | None:
+        """The same call for the right region, or None when this refusal is not about the region.
+
+        `ask(bucket)` sends one HEAD for the bucket; it is used where the refusal itself names no region.
+        The name is checked and must differ from the one used: answers are not to be trusted (botocore#3644).
+        """
+        if self._endpoint().configured or not call.bucket or not _about_region(response, document):
+            return None
+        if response.status == 307:
+            return _redirected(call, response)
+        named = response.headers.get("x-amz-bucket-region") or (document.region if document else "")
+        region = checked_region(named or ask(call.bucket) or "")
+        if region is None or region == call.region:
+            return None
+        _logger.warning("bucket %s is in region %s, not %s; set region to save a request", call.bucket, region, call.region)
+        moved = self._endpoint().with_region(region)
+        with self._lock:
+            self._known[call.bucket] = moved
+        return at(call, moved.locate(call.bucket, call.key), region)
+
+
+def at(call: Call, address: Address, region: str) -> Call:
+    """The same call at another address."""
+    return replace(call, scheme=address.scheme, host=address.host, path=address.path, region=region)
+
+
+def _about_region(response: Response, document: ErrorDocument | None) -> bool:
+    if document is not None and document.code:
+        return document.code in _WRONG_REGION
+    # HEAD has no document: S3 answers a bare 400 or 301 for a wrong region.
+    return response.status in (301, 307, 400)
+
+
+def _redirected(call: Call, response: Response) -> Call | None:
+    """A 307 (a new bucket's name is still spreading): same path, signed anew, Amazon's own domain only."""
+    scheme, _, rest = response.headers.get("location", "").partition("://")
+    host = rest.split("/", 1)[0].split("?", 1)[0].lower()
+    suffix = ".amazonaws.com.cn" if call.host.endswith(".cn") else ".amazonaws.com"
+    if scheme != call.scheme or not host.endswith(suffix) or host == call.host:
+        return None
+    if not host.startswith(f"{call.bucket}."):
+        return None
+    return replace(call, host=host)
