@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""The masked value a request is signed with, and the cache that renews it ahead of its end.
+
+Where credentials come from belongs in providers.py; nothing here reads a file, a variable or the network.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NoReturn, Protocol, SupportsIndex
+
+from ..errors import ConfigurationError, CredentialsError, UnobinS3Error
+
+logger = logging.getLogger(__name__)
+
+# As botocore: from 15 minutes before the end a renewal is tried, from 10 minutes it is urgent. Sets that live
+# for less than an hour get a quarter and a sixth of their life, or those of 15 minutes would never be at rest.
+ADVISORY, URGENT = 900.0, 600.0
+# Seconds until the next try after a failed renewal while the present set still serves.
+PAUSE, URGENT_PAUSE = 60.0, 10.0
+
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+
+
+class Secret(str):
+    """A string with a masked repr, so that dumps of locals, headers and settings hide it. Cannot be pickled."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("secrets cannot be pickled")
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class Credentials:
+    """One set of AWS credentials, whole and unchanging. repr and str are masked; pickling raises TypeError.
+
+    Raises ConfigurationError for an empty value, one with blanks, control or non-ASCII characters (mostly a
+    trailing line feed), or a time without zone. An empty `session_token` is none; `expires_at` None: no known end.
+    """
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str | None
+    expires_at: datetime | None
+
+    def __init__(
+        self,
+        access_key_id: str,
+        secret_access_key: str,
+        session_token: str | None = None,
+        expires_at: datetime | None = None,
+    ) -> None:
+        # Rebound before anything can fail: these names are what a traceback with locals shows.
+        secret_access_key, session_token = _masked(secret_access_key), _masked(session_token) or None
+        for name, value in (
+            ("access_key_id", access_key_id),
+            ("secret_access_key", secret_access_key),
+            ("session_token", session_token or "none"),
+        ):
+            if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
+                raise ConfigurationError(
+                    f"{name} is empty or has a blank, line break or non-ASCII character in it"
+                )
+        if expires_at is not None and expires_at.utcoffset() is None:
+            raise ConfigurationError("expires_at has no time zone")
+        object.__setattr__(self, "access_key_id", access_key_id)
+        object.__setattr__(self, "secret_access_key", secret_access_key)
+        object.__setattr__(self, "session_token", session_token)
+        object.__setattr__(self, "expires_at", expires_at)
+
+    def __repr__(self) -> str:
+        token = "None" if self.session_token is None else "'***'"
+        end = self.expires_at and self.expires_at.isoformat()
+        return f"Credentials('...{self.access_key_id[-4:]}', '***', session_token={token}, expires_at={end})"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("credentials cannot be pickled; let the other process find its own")
+
+    def __copy__(self) -> Credentials:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Credentials:
+        return self
+
+
+def _masked(value: str | None) -> str:
+    return Secret(value) if isinstance(value, str) else Secret("")
+
+
+class CredentialSource(Protocol):
+    """Where the caller gets what it signs with. Both methods are called from any thread and may block."""
+
+    def get(self) -> Credentials:
+        """Raises CredentialsError when there are none, ConfigurationError when the settings make no sense."""
+
+    def renew(self, rejected: Credentials) -> Credentials | None:
+        """Called after the service answered ExpiredToken. None: this source has nothing newer."""
+
+
+class StaticSource:
+    """One fixed set; it cannot be renewed."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def get(self) -> Credentials:
+        return self._credentials
+
+    def renew(self, rejected: Credentials) -> Credentials | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What is served now, and its times in unix seconds. Replaced as a whole, so that readers need no lock."""
+
+    credentials: Credentials
+    renew_at: float
+    urgent_at: float
+    expires_at: float
+
+    @classmethod
+    def since(cls, now: float, credentials: Credentials) -> _Held:
+        end = math.inf if credentials.expires_at is None else credentials.expires_at.timestamp()
+        life = end - now
+        return cls(credentials, end - min(ADVISORY, life / 4), end - min(URGENT, life / 6), end)
+
+
+class CachedSource:
+    """Keeps what `load` returned and renews it ahead of its end. Thread-safe; one renewal at a time.
+
+    While one thread renews, others are served the present set as long as it is valid, and wait only when it is
+    not. A failed renewal is logged and tried again after a pause; it is raised only when nothing valid is left.
+    All that waited for one failed attempt share its failure instead of repeating it. `now` gives unix seconds.
+    """
+
+    def __init__(self, load: Callable[[], Credentials], now: Callable[[], float]) -> None:
+        self._load, self._now = load, now
+        self._held: _Held | None = None
+        self._rounds = 0  # loads that came to an end, well or not
+        self._failure: Exception | None = None  # of the last round
+        self._lock, self._pid = threading.Lock(), os.getpid()
+
+    def get(self) -> Credentials:
+        """The present set. Raises what `load` raises when there is no valid one."""
+        held, rounds = self._held, self._rounds
+        if held is not None:
+            now = self._now()
+            if now < held.renew_at:
+                return held.credentials
+            if now < held.expires_at:
+                return self._renewed_ahead(held, now)
+        with self._guard():
+            held = self._held
+            if held is not None and self._now() < held.expires_at:
+                return held.credentials
+            self._share_failure_since(rounds)
+            return self._round()
+
+    def renew(self, rejected: Credentials) -> Credentials | None:
+        """A set other than `rejected`, whatever its expiry says; no load when another thread already got one."""
+        rounds = self._rounds
+        with self._guard():
+            if self._held is not None and self._held.credentials != rejected:
+                return self._held.credentials
+            self._share_failure_since(rounds)
+            if self._rounds != rounds:  # somebody asked while this thread waited, and there was nothing newer
+                return None
+            fresh = self._round()
+            return None if fresh == rejected else fresh
+
+    def _renewed_ahead(self, held: _Held, now: float) -> Credentials:
+        guard = self._guard()
+        if not guard.acquire(blocking=False):
+            return held.credentials
+        try:
+            return self._round() if self._held is held else held.credentials
+        except Exception as error:
+            pause = PAUSE if now < held.urgent_at else URGENT_PAUSE
+            self._held = replace(held, renew_at=min(now + pause, held.expires_at))
+            # Only our own messages are known to be free of secrets.
+            reason = str(error) if isinstance(error, UnobinS3Error) else type(error).__name__
+            left = held.expires_at - now
+            logger.warning("AWS credentials not renewed, the present ones last %.0f s more: %s", left, reason)
+            return held.credentials
+        finally:
+            guard.release()
+
+    def _round(self) -> Credentials:
+        """One load, under the lock."""
+        try:
+            fresh = self._load()
+            now = self._now()
+            if fresh.expires_at is not None and fresh.expires_at.timestamp() <= now:
+                raise CredentialsError(
+                    f"the AWS credentials just loaded expired at {fresh.expires_at.isoformat()}; "
+                    "renew them where they come from, or set this machine's clock"
+                )
+        except Exception as error:
+            self._failure = error
+            raise
+        else:
+            self._failure, self._held = None, _Held.since(now, fresh)
+            return fresh
+        finally:
+            self._rounds += 1
+
+    def _share_failure_since(self, rounds: int) -> None:
+        if self._rounds != rounds and self._failure is not None:
+            raise CredentialsError(str(self._failure)) from self._failure
+
+    def _guard(self) -> threading.Lock:
+        # A child forked while another thread was renewing inherits a lock that nobody will ever release.
+        if self._pid != os.getpid():
+            self._lock, self._pid = threading.Lock(), os.getpid()
+        return self._lock
