@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""What seals a snapshot before it leaves the process: Noop, EnvKey, KMS, and the protocol for one's own.
+
+The only importer of cryptography, and only when a key is used; its exceptions stop here. One algorithm and no
+options: AES-256-GCM with a random 96-bit nonce, `nonce || ciphertext || tag`, no additional data, as the Go
+tool writes it. The envelope around the result may not live here, nor anything that knows of buckets.
+"""
+
+from __future__ import annotations
+
+import binascii
+import secrets
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from . import environ
+from .errors import ConfigurationError, DecryptionError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_KEY_SIZE = 32
+# NIST SP 800-38D: 96 bits is the one nonce length that GCM uses as it is (8.2); the full tag (5.2.1.2).
+_NONCE_SIZE = 12
+_TAG_SIZE = 16
+# The library's limit, below GCM's own of 2^36 - 32. Sealing more raises, and opening more ends in a Rust panic.
+_MAX_SIZE = 2**31 - 1
+
+
+class Encrypter(Protocol):
+    """Seals and opens whole bodies. Implementations must be safe to use from threads."""
+
+    @property
+    def name(self) -> str:
+        """Recorded in each envelope, and compared with it before anything is opened."""
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether `decrypt` notices every change of a blob; if not, the object's checksum is verified."""
+
+    def encrypt(self, plaintext: bytes) -> bytes:
+        """Seal `plaintext`. Raises ConfigurationError for an unusable key."""
+
+    def decrypt(self, blob: bytes) -> bytes:
+        """Open `blob`; nothing is given out before all of it is authenticated.
+
+        Raises DecryptionError whatever is wrong with the blob, ConfigurationError for an unusable key.
+        """
+
+    def describe(self) -> tuple[str, Mapping[str, object] | None]:
+        """The name, and what the envelope records in clear so that people find the key: never a secret.
+
+        Asked for after `encrypt`, which may learn it.
+        """
+
+
+class Noop:
+    """Stores clear text. For trying out, or where the bucket's own encryption is enough."""
+
+    __slots__ = ()
+    name = "noop"
+    authenticates = False
+
+    def encrypt(self, plaintext: bytes) -> bytes:
+        """`plaintext` itself."""
+        return plaintext
+
+    def decrypt(self, blob: bytes) -> bytes:
+        """`blob` itself, unchecked."""
+        return blob
+
+    def describe(self) -> tuple[str, Mapping[str, object] | None]:
+        """The name only."""
+        return self.name, None
+
+    def __repr__(self) -> str:
+        return "Noop()"
+
+
+class EnvKey:
+    """AES-256-GCM under a key in an environment variable: standard base64 of exactly 32 bytes.
+
+    `EnvKey("STATE_KEY", "OLD_STATE_KEY")` seals with the first and opens with the first that fits: a key is
+    rotated by naming the old one second until every kept snapshot is sealed anew.
+
+    The variable is read at each use (15 microseconds) and nothing of it is kept: a change is seen at once,
+    and no repr, pickle or dump of this object can show a key. Unset and empty are the same.
+
+    The key may live long, with a random nonce for each message: NIST SP 800-38D section 8.3 allows 2^32 of
+    them (a nonce then repeats with a chance of 2^-32), which is one write a second for 136 years.
+    """
+
+    __slots__ = ("_names",)
+    name = "env-key"
+    authenticates = True
+
+    def __init__(self, env_var: str, *older_names: str) -> None:
+        """`older_names` are for reading only. No variable is looked at before it is needed."""
+        for name in (env_var, *older_names):
+            if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+                raise ConfigurationError(f"env-key encrypter: {name!r} cannot be the name of a variable")
+        self._names = (env_var, *older_names)
+
+    def encrypt(self, plaintext: bytes) -> bytes:
+        """Seal with the first variable's key. Raises ConfigurationError if it is not set or not a key."""
+        cipher = _env_cipher(self._names[0])
+        if cipher is None:
+            raise _not_set(self._names[0])
+        nonce = secrets.token_bytes(_NONCE_SIZE)
+        return nonce + _seal(cipher, nonce, plaintext)
+
+    def decrypt(self, blob: bytes) -> bytes:
+        """Open with the first key that fits; variables that are not set are passed over if any is set."""
+        tried, unset = [], []
+        for name in self._names:
+            cipher = _env_cipher(name)
+            if cipher is None:
+                unset.append(name)
+                continue
+            tried.append(name)
+            plaintext = _open(cipher, blob)
+            if plaintext is not None:
+                return plaintext
+        if not tried:
+            raise _not_set(self._names[0])
+        keys = " and ".join(tried) + (f"; not set: {', '.join(unset)}" if unset else "")
+        raise DecryptionError(f"env-key encrypter: {_why(blob)} (tried the key in {keys})")
+
+    def describe(self) -> tuple[str, Mapping[str, object] | None]:
+        """The name of the first variable."""
+        return self.name, {"env-var": self._names[0]}
+
+    def __repr__(self) -> str:
+        return f"EnvKey({', '.join(map(repr, self._names))})"
+
+
+# --- keys from the environment --------------------------------------------------------------------
+
+_HOW_TO = "set it to the base64 of 32 random bytes, for example: head -c32 /dev/urandom | base64"
+
+
+def _not_set(name: str) -> ConfigurationError:
+    return ConfigurationError(f"env-key encrypter: {name} is not set; {_HOW_TO}")
+
+
+def _env_cipher(name: str) -> AESGCM | None:
+    """The cipher with the key in this variable; None if it is not set."""
+    aesgcm = _aesgcm()  # first, so that no frame holds the key should the import fail
+    key = _parse_key(environ.read().get(name, ""))
+    if isinstance(key, str):
+        raise ConfigurationError(f"env-key encrypter: {name} {key}; {_HOW_TO}")
+    return None if key is None else aesgcm(key)
+
+
+def _parse_key(text: str) -> bytes | str | None:
+    """The key, or what is wrong with it, or None for no text.
+
+    It does not raise: a traceback with local variables, or a chained codec error, would show nearly a key.
+    """
+    if not text:
+        return None
+    try:
+        key = _base64(text.encode("ascii").translate(None, b"\r\n"))  # Go skips line ends
+    except ValueError:
+        return "is not valid base64 (standard alphabet, with padding, no blanks)"
+    return key if len(key) == _KEY_SIZE else f"decodes to {len(key)} bytes, want {_KEY_SIZE}"
+
+
+def _base64(data: bytes | memoryview) -> bytes:
+    """Decode as Go's base64.StdEncoding but for line ends; ValueError for anything else."""
+    # The strict mode of Python before 3.13 lets padding pass where none belongs ("AAAA=", "AAAA====").
+    if len(data) % 4 or bytes(data[-3:]) == b"===":
+        raise ValueError("wrong padding")
+    return binascii.a2b_base64(data, strict_mode=True)
+
+
+# --- the cipher -----------------------------------------------------------------------------------
+
+
+def _aesgcm() -> type[AESGCM]:
+    try:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    except BaseException as error:
+        # A wheel for another platform ends in ImportError, a missing part in a Rust panic, no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ConfigurationError(
+            f"the cryptography package cannot be used here ({type(error).__name__}: {error}); install it for "
+            "this Python and platform: python -m pip install --force-reinstall cryptography"
+        ) from error
+    return AESGCM
+
+
+def _seal(cipher: AESGCM, nonce: bytes, plaintext: bytes) -> bytes:
+    """Ciphertext and tag. The nonce is an argument for the vectors' sake; callers pass a fresh random one."""
+    if len(plaintext) > _MAX_SIZE:
+        raise ConfigurationError(f"{len(plaintext)} bytes are too many to seal at once (2 GiB)")
+    return cipher.encrypt(nonce, plaintext, None)
+
+
+def _open(cipher: AESGCM, blob: bytes) -> bytes | None:
+    """What is in `nonce || ciphertext || tag`, or None if it does not authenticate."""
+    from cryptography.exceptions import InvalidTag
+
+    if not _NONCE_SIZE + _TAG_SIZE <= len(blob) <= _MAX_SIZE:
+        return None
+    view = memoryview(blob)  # no copy of what may be 64 MiB
+    try:
+        return cipher.decrypt(view[:_NONCE_SIZE], view[_NONCE_SIZE:], None)
+    except InvalidTag:
+        return None
+
+
+def _why(blob: bytes) -> str:
+    """Why `_open` gave nothing, as far as it can be known. GCM cannot tell a wrong key from changed data."""
+    if len(blob) < _NONCE_SIZE + _TAG_SIZE:
+        return f"ciphertext shorter than nonce and tag ({len(blob)} bytes): it was cut, or never sealed"
+    return "cipher: message authentication failed: it was sealed with another key, or it was changed"
