@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Where a request goes: region, bucket, key and style become scheme, host and the exact path.
 
-Pure: settings come in as arguments and mappings. Nothing here sends, signs or reads files; what cannot be served
-(access-point ARNs, S3 Express, pseudo regions) is refused by name before any request.
+Pure: settings come in as arguments and mappings. Nothing here sends, signs or reads files; what cannot be
+served (access-point ARNs, S3 Express, pseudo regions) is refused by name before any request.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from ..errors import ConfigurationError
 from .sigv4 import quote
 
-# Partition, its regions, and its host suffixes (usual, dual-stack for services other than S3), as the AWS SDKs' own
-# partitions.json has them. A region that matches nothing is taken for a new one of the first.
+# Partition, its regions, and its host suffixes (usual, dual-stack for services other than S3), as the AWS
+# SDKs' own partitions.json has them. A region that matches nothing is taken for a new one of the first.
 _PARTITIONS = (
     ("aws-cn", r"cn-\w+-\d+", "amazonaws.com.cn", "api.amazonwebservices.com.cn"),
     ("aws-us-gov", r"us-gov-\w+-\d+", "amazonaws.com", "api.aws"),
@@ -35,7 +35,7 @@ _HOST = re.compile(
 )
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _AMAZON_BUCKET = re.compile(r"(?!xn--|sthree-)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-# Other stores, and S3 itself before 2018, allow more. Nothing here can become a dot segment or needs escaping.
+# Other stores allow more. Nothing here can become a dot segment or needs escaping.
 _ANY_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _UNSUPPORTED_BUCKETS = (
     ("--x-s3", "an S3 Express directory bucket, which has no conditional deletes and its own signing"),
@@ -75,9 +75,9 @@ class Endpoint:
         return self.host.partition(":")[0].endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
     def with_region(self, region: str) -> Endpoint:
-        """The same service in another region of the same partition, for an answer that names the right region.
+        """The same service in another region, for an answer that names the right one.
 
-        Raises ConfigurationError for a configured endpoint and for a name that is no region of this partition.
+        Raises ConfigurationError for a configured endpoint, and for what is no region of this partition.
         """
         if self.configured:
             raise ConfigurationError(
@@ -98,7 +98,7 @@ class Endpoint:
         return moved
 
     def locate(self, bucket: str, key: str = "") -> Address:
-        """Address of `key` in `bucket`, or of the bucket. Raises ConfigurationError for names that are not allowed."""
+        """Address of `key` in `bucket`, or of the bucket. Raises ConfigurationError for refused names."""
         check_bucket(bucket, amazon=not self.configured)
         if key:
             check_key(key)
@@ -111,7 +111,8 @@ class Endpoint:
     def _by_path(self, bucket: str) -> bool:
         if self.path_style or (self.path_style is None and self.configured):
             return True
-        # A dot would need a certificate for *.*.host; an IP address has no subdomains; a name is one DNS label.
+        # A dotted name has no certificate (*.*.host), other names are no DNS labels, addresses have no
+        # subdomains.
         return not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket) or _is_address(self.host)
 
 
@@ -126,7 +127,7 @@ def resolve(
 ) -> Endpoint:
     """Host of `service` ("s3", "sts", "kms"). Raises ConfigurationError, saying how to set what is missing.
 
-    With `endpoint_url` the region only signs and defaults to us-east-1 (or to the one in an Amazon host name).
+    With `endpoint_url` the region only signs; it defaults to that in an Amazon host name, or to us-east-1.
     """
     if endpoint_url:
         if dualstack or fips:
@@ -180,7 +181,7 @@ def _configured_region(region: str | None, host: str) -> str:
 
 
 def _parse_url(url: str) -> tuple[str, str, str]:
-    """(scheme, host with port, base path). The URL itself is not repeated in errors: it may hold a password."""
+    """(scheme, host with port, base path). Errors do not repeat the URL: it may hold a password."""
     if re.search(r"[\x00-\x20\x7f\\]", url):
         raise ConfigurationError("the endpoint URL contains blanks, control characters or backslashes")
     try:
@@ -234,11 +235,11 @@ def endpoint_url_from(
     profile: Mapping[str, str],
     services_section: Mapping[str, Mapping[str, str]],
 ) -> str | None:
-    """The endpoint URL that environment and profile set for `service`, or None. Empty values count as not set.
+    """The endpoint URL that environment or profile set for `service`, or None. An empty one counts as none.
 
-    Order as in the AWS SDKs: AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, `endpoint_url` of the service in the
-    profile's `services` section, `endpoint_url` of the profile; none of them if AWS_IGNORE_CONFIGURED_ENDPOINT_URLS
-    (or the profile's ignore_configured_endpoint_urls) is true.
+    Order as in the AWS SDKs: AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, `endpoint_url` of the service in
+    the profile's `services` section, `endpoint_url` of the profile; none of them if
+    AWS_IGNORE_CONFIGURED_ENDPOINT_URLS (or the profile's ignore_configured_endpoint_urls) is true.
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
     """
     ignore = env.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or profile.get(
@@ -275,9 +276,9 @@ def check_bucket(name: str, *, amazon: bool = False) -> None:
 
 
 def check_key(key: str) -> None:
-    """Raise ConfigurationError unless `key` can be an object's key: 1 to 1024 bytes of UTF-8, no dot segments.
+    """Raise ConfigurationError unless `key` is 1 to 1024 bytes of UTF-8 without NUL and dot segments.
 
-    `.` and `..` segments are legal in S3, but HTTP libraries and proxies resolve them to another object's address.
+    `.` and `..` segments are legal in S3, but HTTP libraries and proxies resolve them to other objects.
     """
     try:
         size = len(key.encode())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""AWS Signature Version 4 in headers: each step of the standard is one pure function, and `sign` composes them.
+"""AWS Signature Version 4 in headers: each step of the standard is a pure function, `sign` composes them.
 
-Nothing here reads a clock, an environment or a socket, and nothing is escaped behind the caller's back: the path
-and query that come in are the ones that are sent. No chunked, presigned or SigV4a signatures.
+Nothing here reads a clock, an environment or a socket, and nothing is escaped behind the caller's back: the
+path and query that come in are the ones that are sent. No chunked, presigned or SigV4a signatures.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html and, for services other
 than S3, https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
@@ -19,8 +19,9 @@ from hashlib import sha256
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
-# Proxies and HTTP libraries add, drop and rewrite Accept-Encoding, User-Agent, Connection, Expect and trace headers
-# on the way, and a changed signed header is a refused request. These, and x-amz-*, are what S3 acts upon.
+# Proxies and HTTP libraries add, drop and rewrite Accept-Encoding, User-Agent, Connection, Expect and trace
+# headers on the way, and a changed signed header is a refused request. These, and x-amz-*, are what S3 acts
+# upon.
 _SIGNED = frozenset({"content-type", "content-md5", "if-match", "if-none-match", "range"})
 
 
@@ -56,8 +57,8 @@ def string_to_sign(timestamp: str, scope: str, canonical: str) -> str:
     return f"{_ALGORITHM}\n{timestamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
 
 
-# One process rarely signs for more than S3, STS and KMS in a region or two. Few entries, so that rotated secrets
-# do not pile up in memory. The key changes with the date, so yesterday's falls out by itself.
+# One process rarely signs for more than S3, STS and KMS in a region or two. Few entries, so that rotated
+# secrets do not pile up in memory. The key changes with the date, so yesterday's falls out by itself.
 @lru_cache(maxsize=8)
 def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
     """The derived key of one day (`YYYYMMDD`), region and service. Cached, thread-safe."""
@@ -106,11 +107,12 @@ def sign(
     service: str,
     now: float,
 ) -> dict[str, str]:
-    """The headers to add to a request: authorization, x-amz-date, x-amz-content-sha256 (S3), x-amz-security-token.
+    """The headers to add: authorization, x-amz-date, x-amz-content-sha256 (S3), x-amz-security-token.
 
-    `path` and `query` are exactly what is sent, encoded (`query` by `canonical_query`). `headers` has lower-case
-    names; host, content-type, content-md5, if-match, if-none-match, range and x-amz-* are signed, others are not.
-    `payload_hash` is the hex SHA-256 of the body. `now` is Unix seconds, UTC. Each attempt is to be signed anew.
+    `path` and `query` are exactly what is sent, encoded (`query` by `canonical_query`). `headers` has
+    lower-case names; host, content-type, content-md5, if-match, if-none-match, range and x-amz-* are signed,
+    others are not. `payload_hash` is the hex SHA-256 of the body. `now` is Unix seconds, UTC. Each attempt is
+    to be signed anew.
     """
     timestamp = _timestamp(int(now))
     date = timestamp[:8]
