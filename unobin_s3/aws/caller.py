@@ -18,7 +18,7 @@ from hashlib import sha256
 
 from ..errors import OutcomeUnknown, PreconditionFailed, ServiceError, TransportError
 from . import sigv4, xml
-from .credentials import CredentialSource, Credentials
+from .credentials import Credentials, CredentialSource
 from .failure import service_error
 from .retry import Outcome, Repeat, next_delay, outcome_of
 from .transport import Request, Response, Transport
@@ -178,7 +178,10 @@ class Caller:
         document = call.read_error(response)
         outcome = outcome_of(status, document.code if document else ("InvalidResponse" if status < 300 else ""))
         if response.truncated and status < 300:
-            outcome, document = Outcome.REFUSED, xml.ErrorDocument("ResponseTooLarge", "the object is too large")
+            outcome, document = (
+                Outcome.REFUSED,
+                xml.ErrorDocument("ResponseTooLarge", "the object is too large"),
+            )
         return outcome, response, document, _described(call, response, document)
 
     def probe(self, call: Call, *, deadline: float, halfway: Callable[[], None] | None = None) -> Response:
@@ -203,9 +206,7 @@ class Caller:
             headers |= self._signature(call, headers, credentials, payload_hash)
         target = f"{call.path}?{call.query}" if call.query else call.path
         request = Request(call.method, call.scheme, call.host, target, headers, call.body, halfway)
-        return self.transport.send(
-            request, connect=self.connect, read=self.read, total=remaining, limit=call.limit
-        )
+        return self.transport.send(request, connect=self.connect, read=self.read, total=remaining, limit=call.limit)
 
     def _signature(
         self, call: Call, headers: Mapping[str, str], credentials: Credentials, payload_hash: str

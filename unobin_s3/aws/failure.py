@@ -55,7 +55,14 @@ def error_class(status: int, code: str) -> type[ServiceError]:
 
 
 def service_error(
-    *, operation: str, bucket: str, key: str, status: int, document: ErrorDocument | None, request_id: str, seen: str
+    *,
+    operation: str,
+    bucket: str,
+    key: str,
+    status: int,
+    document: ErrorDocument | None,
+    request_id: str,
+    seen: str,
 ) -> ServiceError:
     """The exception for one answer. `seen` says what came instead when there is no error document."""
     code = document.code if document else ("" if status >= 300 else "InvalidResponse")

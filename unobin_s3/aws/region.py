@@ -16,7 +16,12 @@ from .xml import ErrorDocument
 _logger = logging.getLogger(__name__)
 
 _WRONG_REGION = frozenset(
-    {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "TemporaryRedirect"}
+    {
+        "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "TemporaryRedirect",
+    }
 )
 
 
@@ -49,7 +54,12 @@ class Regions:
         region = checked_region(named or ask(call.bucket) or "")
         if region is None or region == call.region:
             return None
-        _logger.warning("bucket %s is in region %s, not %s; set region to save a request", call.bucket, region, call.region)
+        _logger.warning(
+            "bucket %s is in region %s, not %s; set region to save a request",
+            call.bucket,
+            region,
+            call.region,
+        )
         moved = self._endpoint().with_region(region)
         with self._lock:
             self._known[call.bucket] = moved

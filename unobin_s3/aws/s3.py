@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -163,7 +163,13 @@ class S3Client:
         return response.headers.get("etag") or self.head_object(bucket, key, deadline=deadline).etag
 
     def get_object(
-        self, bucket: str, key: str, *, verify: bool = False, limit: int | None = None, deadline: float | None = None
+        self,
+        bucket: str,
+        key: str,
+        *,
+        verify: bool = False,
+        limit: int | None = None,
+        deadline: float | None = None,
     ) -> ObjectInfo:
         """The object whole. `limit`: refuse bodies over so many bytes (ServiceError, code ResponseTooLarge).
 
@@ -250,7 +256,7 @@ class S3Client:
                 return
 
     def get_bucket_versioning(self, bucket: str, *, deadline: float | None = None) -> str:
-        """"Enabled", "Suspended", or "" for a bucket that never had it."""
+        """ "Enabled", "Suspended", or "" for a bucket that never had it."""
         query = (("versioning", ""),)
         return xml.parse_versioning(
             self._send("GetBucketVersioning", "GET", bucket, query=query, limit=_LIST_LIMIT, deadline=deadline).body
@@ -283,20 +289,44 @@ class S3Client:
         empty_answer: bool = False,
         deadline: float | None = None,
     ) -> Response:
-        endpoint = self._regions.endpoint(bucket)
+        call = self._call(operation, method, bucket, key, query, headers, body, repeat, limit, empty_answer)
+        return self.caller.send(call, deadline=deadline)
+
+    def attempt(
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        halfway: Callable[[], None] | None = None,
+        seconds: float = 10.0,
+    ) -> Response:
+        """One signed request and its answer, whatever its status, nothing repeated: for probing a store.
+
+        `halfway` is called when half of the body has been sent; the other half waits for it.
+        """
+        call = self._call(f"{method.title()}Object", method, bucket, key, (), headers, body, Repeat.ONCE, None, False)
+        return self.caller.probe(call, deadline=self.caller.deadline(seconds), halfway=halfway)
+
+    def _call(
+        self, operation: str, method: str, bucket: str, key: str, query: Iterable[tuple[str, str]],
+        headers: Mapping[str, str] | None, body: bytes, repeat: Repeat, limit: int | None, empty_answer: bool,
+    ) -> Call:  # fmt: skip
         check_bucket(bucket)
         if key or operation.endswith("Object"):
             check_key(key)
+        endpoint = self._regions.endpoint(bucket)
         address = endpoint.locate(bucket, key)
         headers = dict(headers or {})
         if self._owner:
             headers["x-amz-expected-bucket-owner"] = self._owner
-        call = Call(
+        return Call(
             operation=operation, service="s3", region=endpoint.region, method=method, scheme=address.scheme,
             host=address.host, path=address.path, query=canonical_query(query), headers=headers, body=body,
             repeat=repeat, bucket=bucket, key=key, limit=limit, empty_answer=empty_answer,
         )  # fmt: skip
-        return self.caller.send(call, deadline=deadline)
 
     def _correct(
         self, call: Call, response: Response, document: xml.ErrorDocument | None, deadline: float

@@ -40,7 +40,9 @@ class Limits:
         for name in ("connect", "read", "total"):
             value = getattr(self, name)
             if not 0 < value < float("inf"):
-                raise ConfigurationError(f"the {name} time limit must be a positive, finite number of seconds: {value!r}")
+                raise ConfigurationError(
+                    f"the {name} time limit must be a positive, finite number of seconds: {value!r}"
+                )
 
 
 class Settings:
