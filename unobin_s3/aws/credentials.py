@@ -21,7 +21,7 @@ from ..errors import ConfigurationError, CredentialsError, UnobinS3Error
 logger = logging.getLogger(__name__)
 
 # As botocore: from 15 minutes before the end a renewal is tried, from 10 minutes it is urgent. Sets that live
-# for less than an hour get a quarter and a sixth of their life, or those of 15 minutes would never be at rest.
+# less than an hour get a quarter and a sixth of their life, or short ones would be renewed at each request.
 ADVISORY, URGENT = 900.0, 600.0
 # Seconds until the next try after a failed renewal while the present set still serves.
 PAUSE, URGENT_PAUSE = 60.0, 10.0
@@ -30,7 +30,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 class Secret(str):
-    """A string with a masked repr, so that dumps of locals, headers and settings hide it. Cannot be pickled."""
+    """A string whose repr is masked, so that dumps of locals, headers and settings hide it. Not picklable."""
 
     __slots__ = ()
 
@@ -49,7 +49,7 @@ class Credentials:
     """One set of AWS credentials, whole and unchanging. repr and str are masked; pickling raises TypeError.
 
     Raises ConfigurationError for an empty value, one with blanks, control or non-ASCII characters (mostly a
-    trailing line feed), or a time without zone. An empty `session_token` is none; `expires_at` None: no known end.
+    trailing line feed), or a time without zone. An empty `session_token` is none; `expires_at` None is never.
     """
 
     access_key_id: str
@@ -73,7 +73,7 @@ class Credentials:
         ):
             if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
                 raise ConfigurationError(
-                    f"{name} is empty or has a blank, line break or non-ASCII character in it"
+                    f"{name} is empty, or has a blank, line break or odd character in it"
                 )
         if expires_at is not None and expires_at.utcoffset() is None:
             raise ConfigurationError("expires_at has no time zone")
@@ -101,6 +101,16 @@ def _masked(value: str | None) -> str:
     return Secret(value) if isinstance(value, str) else Secret("")
 
 
+def parsed(key: str, secret: str, token: str | None, expiration: str | None) -> Credentials | str:
+    """Credentials from texts, or what is wrong with them: returned, so that no traceback holds them."""
+    try:
+        return Credentials(key, secret, token, datetime.fromisoformat(expiration) if expiration else None)
+    except ConfigurationError as error:
+        return str(error)
+    except ValueError:
+        return "the expiration is not a time in ISO 8601"
+
+
 class CredentialSource(Protocol):
     """Where the caller gets what it signs with. Both methods are called from any thread and may block."""
 
@@ -126,7 +136,7 @@ class StaticSource:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What is served now, and its times in unix seconds. Replaced as a whole, so that readers need no lock."""
+    """What is served now, with its times in unix seconds. Replaced whole, so that readers need no lock."""
 
     credentials: Credentials
     renew_at: float
@@ -143,9 +153,9 @@ class _Held:
 class CachedSource:
     """Keeps what `load` returned and renews it ahead of its end. Thread-safe; one renewal at a time.
 
-    While one thread renews, others are served the present set as long as it is valid, and wait only when it is
-    not. A failed renewal is logged and tried again after a pause; it is raised only when nothing valid is left.
-    All that waited for one failed attempt share its failure instead of repeating it. `now` gives unix seconds.
+    While one thread renews, others are served the present set while it is valid, and wait only if it is not.
+    A failed renewal is logged and tried again after a pause; it is raised only when nothing valid is left.
+    All that waited for one failed attempt share its failure. `now` gives unix seconds.
     """
 
     def __init__(self, load: Callable[[], Credentials], now: Callable[[], float]) -> None:
@@ -172,7 +182,7 @@ class CachedSource:
             return self._round()
 
     def renew(self, rejected: Credentials) -> Credentials | None:
-        """A set other than `rejected`, whatever its expiry says; no load when another thread already got one."""
+        """A set other than `rejected`, whatever its expiry; no load when another thread already got one."""
         rounds = self._rounds
         with self._guard():
             if self._held is not None and self._held.credentials != rejected:

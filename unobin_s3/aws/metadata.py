@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+"""Credentials and region from the machine: container endpoints (ECS, EKS) and EC2 instance metadata.
+
+The transport given here must not use a proxy: a proxy would answer with its own role. Answers are read
+strictly and never repeated in messages. IMDSv1 is not spoken.
+https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from ..errors import ConfigurationError, CredentialsError, TransportError
+from .credentials import Credentials, Secret, parsed
+from .transport import Request, Response, Transport
+
+logger = logging.getLogger(__name__)
+
+_CONTAINER_HOST = "169.254.170.2"
+_CONTAINER_HOSTS = frozenset({_CONTAINER_HOST, "169.254.170.23", "fd00:ec2::23", "localhost"})
+_CONTAINER_SECONDS, _CONTAINER_ATTEMPTS = 2.0, 3  # as botocore
+_LIMIT = 64 * 1024  # bytes; real answers are under 2 kB
+_STABLE = 15 * 60  # seconds to go on with credentials that instance metadata has not renewed in time
+
+
+class NotOffered(Exception):
+    """This source is not set up here, so the next one is asked. The text says why, without any value."""
+
+
+def short(text: object) -> str:
+    """One printable line of at most 200 characters, for what other programs say."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))[:200]
+
+
+def credentials_in(data: bytes, *, session: str, version: int | None = None) -> Credentials | str:
+    """The credentials in a JSON answer, or what is wrong: returned, so that no traceback holds the answer.
+
+    `session`: the name of the session token's member. It and Expiration are optional only in answers with a
+    `version`, those of a credential_process.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return "the answer is not JSON"
+    if not isinstance(document, dict):
+        return "the answer is not a JSON object"
+    if version is not None and document.get("Version") != version:
+        return f"the answer's Version is not {version}"
+    if document.get("Code", "Success") != "Success":
+        return f"the answer says {short(document['Code'])}: {short(document.get('Message', ''))}"
+    required = ("AccessKeyId", "SecretAccessKey", *((session, "Expiration") if version is None else ()))
+    texts = {}
+    for name in ("AccessKeyId", "SecretAccessKey", session, "Expiration"):
+        value = document.get(name)
+        if not isinstance(value, str) and (value is not None or name in required):
+            return f"{name} in the answer is {'missing' if value is None else 'not a string'}"
+        texts[name] = value
+    return parsed(
+        texts["AccessKeyId"] or "", texts["SecretAccessKey"] or "", texts[session], texts["Expiration"]
+    )
+
+
+class Container:
+    """AWS_CONTAINER_CREDENTIALS_RELATIVE_URI (ECS) or _FULL_URI (EKS Pod Identity and others)."""
+
+    name = "container credentials"
+
+    def __init__(self, env: Mapping[str, str], transport: Transport) -> None:
+        self._env, self._transport = env, transport
+
+    def load(self) -> Credentials:
+        request = self._request()
+        answer = _send(self._transport, request, _CONTAINER_SECONDS, _CONTAINER_ATTEMPTS)
+        outcome = answer if isinstance(answer, str) else _container_outcome(answer)
+        del answer
+        if isinstance(outcome, str):
+            raise CredentialsError(f"{self.name} at {request.host}: {outcome}")
+        return outcome
+
+    def _request(self) -> Request:
+        relative = self._env.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+        full = self._env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        if relative:
+            # Without the slash the rest could become another host: http://169.254.170.2@example.com
+            if not relative.startswith("/"):
+                raise ConfigurationError("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must begin with a slash")
+            full, variable = f"http://{_CONTAINER_HOST}{relative}", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
+        elif full:
+            variable = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+        else:
+            raise NotOffered("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and ..._FULL_URI are not set")
+        scheme, host, name, target = _split(full, variable)
+        if scheme != "https" and name not in _CONTAINER_HOSTS and not _is_loopback(name):
+            raise ConfigurationError(
+                f"{variable}: {name} is no known container host; give https, a loopback address, or one of "
+                + ", ".join(sorted(_CONTAINER_HOSTS))
+            )
+        return Request("GET", scheme, host, target, {"accept": "application/json", **self._authorization()})
+
+    def _authorization(self) -> dict[str, str]:
+        variable = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
+        path = self._env.get(variable)
+        if path:
+            token = read_token(path, variable)
+        else:
+            variable = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
+            token = Secret(self._env.get(variable, "").strip())
+        if token and not re.fullmatch(r"[\x20-\x7e]+", token):
+            raise CredentialsError(f"{variable} has a line break, control or non-ASCII character in it")
+        return {"authorization": token} if token else {}
+
+
+def _container_outcome(answer: Response) -> Credentials | str:
+    if answer.status == 200:
+        return credentials_in(answer.body, session="Token")
+    try:
+        document = json.loads(answer.body)
+        return f"status {answer.status}, {short(document['code'])}: {short(document['message'])}"
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return f"status {answer.status}"
+
+
+def read_token(path: str, variable: str) -> Secret:
+    """The stripped text of a token file; read anew at every renewal, because it is replaced while we run."""
+    try:
+        with open(path, encoding="ascii") as file:
+            token = Secret(file.read(_LIMIT).strip())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+    else:
+        if token:
+            return token
+        reason = "it is empty"
+    raise CredentialsError(f"the token file {path} ({variable}) cannot be used: {reason}")
+
+
+class Instance:
+    """The role of an EC2 instance, by IMDSv2. The last source of a chain: every failure is only a reason."""
+
+    name = "EC2 instance metadata"
+
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        transport: Transport,
+        now: Callable[[], float],
+        profile: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        self._env, self._transport, self._now, self._profile = env, transport, now, profile
+
+    def load(self) -> Credentials:
+        session = self._session()
+        path = "/latest/meta-data/iam/security-credentials/"
+        role = session(path).decode("latin-1").strip().partition("\n")[0]
+        if not re.fullmatch(r"(?!\.\.?$)[A-Za-z0-9+=,.@_-]{1,64}", role):
+            raise NotOffered("no IAM role is attached to this instance")
+        outcome = credentials_in(session(path + role), session="Token")
+        if isinstance(outcome, str):
+            raise NotOffered(f"role {role}: {outcome}")
+        return self._stable(outcome)
+
+    def region(self) -> str:
+        return self._session()("/latest/meta-data/placement/region").decode("latin-1").strip()
+
+    def _stable(self, found: Credentials) -> Credentials:
+        # AWS asks clients to go on with what the service could not renew in time: S3 decides, not this clock.
+        end = self._now() + _STABLE
+        if found.expires_at is None or found.expires_at.timestamp() > self._now():
+            return found
+        logger.warning(
+            "instance metadata still gives credentials that expired at %s; using them", found.expires_at
+        )
+        until = datetime.fromtimestamp(end, UTC)
+        return Credentials(found.access_key_id, found.secret_access_key, found.session_token, until)
+
+    def _session(self) -> Callable[[str], bytes]:
+        """A function that gets one path with a fresh session token. Raises NotOffered."""
+        if self._env.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+            raise NotOffered("AWS_EC2_METADATA_DISABLED is true")
+        seconds = self._number("AWS_METADATA_SERVICE_TIMEOUT", 60.0)
+        attempts = int(self._number("AWS_METADATA_SERVICE_NUM_ATTEMPTS", 10.0))
+        scheme, host, base = self._endpoint()
+
+        def exchange(method: str, path: str, headers: dict[str, str], hint: str = "") -> bytes:
+            answer = _send(
+                self._transport, Request(method, scheme, host, base + path, headers), seconds, attempts
+            )
+            if isinstance(answer, str):
+                raise NotOffered(f"{answer}{hint}")
+            if answer.status != 200:
+                _refused(host, path, answer.status)
+            return answer.body
+
+        token = exchange("PUT", "/latest/api/token", {"x-aws-ec2-metadata-token-ttl-seconds": "21600"}, _HOPS)
+        headers: dict[str, str] = {"x-aws-ec2-metadata-token": Secret(token.decode("latin-1").strip())}
+        del token
+        return lambda path: exchange("GET", path, headers)
+
+    def _setting(self, variable: str) -> str:
+        return self._env.get(variable) or self._profile().get(variable.removeprefix("AWS_").lower(), "")
+
+    def _number(self, variable: str, largest: float) -> float:
+        text = self._setting(variable) or "1"
+        if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) or not 0 < float(text) <= largest:
+            raise ConfigurationError(
+                f"{variable} must be a number from 1 to {largest:.0f}, not {short(text)!r}"
+            )
+        return float(text)
+
+    def _endpoint(self) -> tuple[str, str, str]:
+        """Scheme, host and base path."""
+        url = self._setting("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+        mode = (self._setting("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE") or "IPv4").lower()
+        if mode not in ("ipv4", "ipv6"):
+            raise ConfigurationError(
+                f"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE must be IPv4 or IPv6, not {short(mode)!r}"
+            )
+        url = url or ("http://[fd00:ec2::254]" if mode == "ipv6" else "http://169.254.169.254")
+        scheme, host, _, target = _split(url, "AWS_EC2_METADATA_SERVICE_ENDPOINT")
+        return scheme, host, target.rstrip("/")
+
+
+_HOPS = (
+    "; in a container on EC2 set the instance's metadata hop limit to 2, "
+    "elsewhere set AWS_EC2_METADATA_DISABLED=true to skip this"
+)
+
+
+def _refused(host: str, path: str, status: int) -> NoReturn:
+    if status == 404 and "security-credentials" in path:
+        raise NotOffered("no IAM role is attached to this instance")
+    raise NotOffered(
+        f"{host} answered {status} to {path}" + ("; it may be disabled" if status == 403 else "")
+    )
+
+
+def instance_region(env: Mapping[str, str], transport: Transport) -> str | None:
+    """The region of this EC2 instance, unchecked; None where there is no instance metadata."""
+    try:
+        return Instance(env, transport, lambda: 0.0).region() or None
+    except NotOffered as reason:
+        logger.debug("no region from instance metadata: %s", reason)
+        return None
+
+
+def _send(transport: Transport, request: Request, seconds: float, attempts: int) -> Response | str:
+    """A whole answer below status 500, or why there is none. No pauses: the cache repeats a renewal later."""
+    reason = ""
+    for _ in range(attempts):
+        try:
+            answer = transport.send(request, connect=seconds, read=seconds, total=2 * seconds, limit=_LIMIT)
+        except TransportError as error:
+            reason = str(error)
+            continue
+        if answer.status < 500 and not answer.truncated:
+            return answer
+        reason = f"{request.host} answered {answer.status}" + (", too long" if answer.truncated else "")
+    return reason
+
+
+def _split(url: str, variable: str) -> tuple[str, str, str, str]:
+    """Scheme, Host header, host name, request target. The URL is not repeated in errors."""
+    try:
+        parts = urlsplit(url)
+        name, port = parts.hostname or "", parts.port
+    except ValueError:
+        name, port = "", None
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "") if name else ""
+    if (
+        not re.fullmatch("[!-~]+", url)
+        or parts.scheme not in ("http", "https")
+        or not re.fullmatch(r"[a-z0-9_.-]+|[0-9a-f:.]+", name)
+        or "@" in parts.netloc
+        or {".", ".."} & set(parts.path.split("/"))
+    ):
+        raise ConfigurationError(
+            f"{variable} must be a URL such as http://127.0.0.1:8080/path, without user name and dot segments"
+        )
+    host = f"[{name}]" if ":" in name else name
+    usual = port is None or port == {"http": 80, "https": 443}[parts.scheme]
+    return parts.scheme, host if usual else f"{host}:{port}", name, target
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""The two calls of AWS STS that turn one identity into another. Which role to assume belongs in providers.py.
+
+https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from ..errors import ConfigurationError, CredentialsError, ServiceError
+from . import endpoint, xml
+from .caller import Call, Caller
+from .credentials import Credentials, StaticSource, parsed
+from .retry import Repeat
+
+# AWS_STS_REGIONAL_ENDPOINTS=legacy sends these regions to the global host, as botocore does.
+_LEGACY = re.compile(
+    r"ap-(northeast-1|south-1|southeast-[12])|ca-central-1|eu-(central-1|north-1|west-[123])|sa-east-1"
+    r"|us-(east|west)-[12]"
+)
+
+
+class _Masked(bytes):
+    """A request body that is a credential: the caller's frames hold it, and their locals may be dumped."""
+
+    def __repr__(self) -> str:
+        return "b'***'"
+
+
+def endpoint_for(
+    region: str | None, url: str | None, env: Mapping[str, str], profile: Mapping[str, str]
+) -> endpoint.Endpoint:
+    """STS for `region`; without a region the global host, which signs for us-east-1. `url` wins over both."""
+    mode = env.get("AWS_STS_REGIONAL_ENDPOINTS") or profile.get("sts_regional_endpoints") or "regional"
+    if mode not in ("regional", "legacy"):
+        raise ConfigurationError(f"AWS_STS_REGIONAL_ENDPOINTS must be regional or legacy, not {mode!r}")
+    if url is None and (region is None or (mode == "legacy" and _LEGACY.fullmatch(region))):
+        region, url = "us-east-1", "https://sts.amazonaws.com"
+    return endpoint.resolve("sts", region=region, endpoint_url=url)
+
+
+def assume_role(
+    caller: Caller,
+    where: endpoint.Endpoint,
+    source: Credentials,
+    *,
+    role_arn: str,
+    session_name: str,
+    external_id: str | None = None,
+    duration: int | None = None,
+) -> Credentials:
+    """AssumeRole, signed with `source`. `duration`: seconds. Raises CredentialsError, or as `caller` does."""
+    members = {"RoleArn": role_arn, "RoleSessionName": session_name}
+    if external_id is not None:
+        members["ExternalId"] = external_id
+    return _ask(caller.with_credentials(StaticSource(source)), where, "AssumeRole", members, duration)
+
+
+def assume_role_with_web_identity(
+    caller: Caller,
+    where: endpoint.Endpoint,
+    token: str,
+    *,
+    role_arn: str,
+    session_name: str,
+    duration: int | None = None,
+) -> Credentials:
+    """AssumeRoleWithWebIdentity, unsigned: the token is the proof. Raises as assume_role."""
+    members = {"RoleArn": role_arn, "RoleSessionName": session_name, "WebIdentityToken": token}
+    return _ask(caller.with_credentials(None), where, "AssumeRoleWithWebIdentity", members, duration)
+
+
+def _ask(
+    caller: Caller, where: endpoint.Endpoint, action: str, members: dict[str, str], duration: int | None
+) -> Credentials:
+    if duration is not None:
+        members["DurationSeconds"] = str(duration)
+    body = urlencode({"Action": action, "Version": "2011-06-15", **members}).encode()
+    call = Call(
+        operation=action,
+        service="sts",
+        region=where.region,
+        method="POST",
+        scheme=where.scheme,
+        host=where.host,
+        path=where.base_path + "/",
+        headers={"content-type": "application/x-www-form-urlencoded; charset=utf-8"},
+        body=_Masked(body),
+        repeat=Repeat.READ,  # a second session is harmless
+        limit=xml.MAX_ERROR,
+    )
+    del body, members
+    outcome = _read(caller.send(call).body, action)
+    if isinstance(outcome, str):
+        raise CredentialsError(f"{action} at {where.host}: {outcome}")
+    return outcome
+
+
+def _read(body: bytes, action: str) -> Credentials | str:
+    """The credentials in the answer, or what is wrong: returned, so that no traceback holds the answer."""
+    try:
+        found = xml.fields(body, f"{action}Response", f"{action}Result", "Credentials")
+    except ServiceError as error:
+        return str(error)
+    missing = {"AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"} - found.keys()
+    if missing:
+        return f"the answer has no {', '.join(sorted(missing))}"
+    return parsed(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], found["Expiration"])
