@@ -98,14 +98,10 @@ def _check_name(argument: str, name: str) -> None:
         raise ConfigurationError(f"{argument} is empty; it is part of every key, so it needs a name")
     for segment in name.split("/"):
         if not segment:
-            raise ConfigurationError(
-                f"{argument} {name!r} has an empty segment; put slashes only between names"
-            )
+            raise ConfigurationError(f"{argument} {name!r} has an empty segment; put slashes only between names")
         if segment in (".", "..", "snapshots"):
             # "dev/snapshots" would lie inside the listing of "dev", and ".." leaves the prefix.
-            raise ConfigurationError(
-                f"{argument} {name!r} has a segment {segment!r}; its keys would lie elsewhere"
-            )
+            raise ConfigurationError(f"{argument} {name!r} has a segment {segment!r}; its keys would lie elsewhere")
 
 
 def _check_text(argument: str, text: str) -> None:

@@ -21,9 +21,7 @@ _TIME = re.compile(
 )
 _ATOI = re.compile(r"\+?[0-9]+")
 # unicode.IsSpace, which Go's strings.TrimSpace uses. str.strip() also takes U+001C to U+001F.
-_SPACE = (
-    "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
-)
+_SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 # Slash and dot names could lead to another key, the rest cannot be listed or encoded.
 _UNSAFE = re.compile("[/\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -39,13 +37,7 @@ def parse_offset_time(text: str) -> tuple[int, int] | None:
     if match is None:
         return None
     year, month, day, hour, minute, second = map(int, match.group(1, 2, 3, 4, 5, 6))
-    if (
-        not 1 <= month <= 12
-        or not 1 <= day <= _days_in(year, month)
-        or hour > 23
-        or minute > 59
-        or second > 59
-    ):
+    if not 1 <= month <= 12 or not 1 <= day <= _days_in(year, month) or hour > 23 or minute > 59 or second > 59:
         return None
     fraction = int((match[7] or "0")[:9].ljust(9, "0"))
     offset = 0
@@ -121,9 +113,7 @@ def check_revision(rev: str) -> None:
     if not isinstance(rev, str) or not rev:
         raise ConfigurationError(f"revision must be a non-empty str, not {rev!r}")
     if rev in (".", "..") or _UNSAFE.search(rev):
-        raise ConfigurationError(
-            f"revision {rev!r} is not a plain name: no slash, '.', '..' or control character"
-        )
+        raise ConfigurationError(f"revision {rev!r} is not a plain name: no slash, '.', '..' or control character")
 
 
 def _order(rev: str) -> tuple[int, int, int, str]:

@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: MIT
+"""JSON as Go's encoding/json writes and reads it. Knows nothing about what the documents mean.
+
+Written: map keys sorted by bytes, `<`, `>`, `&`, U+2028 and U+2029 escaped, floats in Go's form; integers are exact.
+Read: what Go refuses is refused (NaN, control characters, trailing data, BOM, numbers beyond float64), and what it
+repairs is repaired (bad UTF-8, lone surrogates). Two limits are Python's: integers keep all their digits where Go
+rounds to float64, and nesting ends at the recursion limit (about 1000), where Go's ends at 10,000.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from json.encoder import encode_basestring
+from typing import Any
+
+_MAX_DEPTH = 1000  # of the search for what could not be written; deeper than Python's own limit
+# An escaped pair of surrogates, an escaped lone one, or any other escape (so that "\\ud800" is read as it is meant).
+_ESCAPE = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_GO_ESCAPES = {
+    7: "\\a",
+    8: "\\b",
+    9: "\\t",
+    10: "\\n",
+    11: "\\v",
+    12: "\\f",
+    13: "\\r",
+    34: '\\"',
+    92: "\\\\",
+}
+
+
+class JSONError(ValueError):
+    """Not representable, or not a document. `place` is the path to the value, "" for the whole."""
+
+    def __init__(self, message: str, place: str = "") -> None:
+        super().__init__(f"{place}: {message}" if place else message)
+        self.place = place
+
+
+class Struct(dict[str, Any]):
+    """A JSON object whose members keep their order, as those of a Go struct; a plain dict is sorted, as a Go map."""
+
+
+class Repeated(dict[str, Any]):
+    """A JSON object that names a member twice: the last ones, as a Go map has it, and `pairs` for Go structs."""
+
+    pairs: list[tuple[str, Any]]
+
+
+class Names:
+    """Member names of a Go struct. Go matches a name exactly, and otherwise without regard to case."""
+
+    def __init__(self, *names: str) -> None:
+        self.exact = frozenset(names)
+
+    def find(self, name: str) -> str | None:
+        # Unicode's simple folding: besides A to Z, only U+017F and U+212A (which lower() knows) fold to ASCII letters.
+        folded = name.replace("\u017f", "s").lower()
+        return folded if folded in self.exact else None
+
+    def split(self, value: Any, *, quick: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Known members by their right name, and the unknown ones. Raises JSONError for what is no object.
+
+        As in Go, of repeated members the last one counts, maps merge, and null leaves a scalar as it was. A `quick`
+        split may leave nulls among the known members.
+        """
+        if quick and type(value) is dict and value.keys() <= self.exact:
+            return value, {}
+        if not isinstance(value, dict):
+            raise JSONError(f"must be an object, not {kind_of(value)}")
+        known: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        for name, item in value.pairs if isinstance(value, Repeated) else value.items():
+            found = name if name in self.exact else self.find(name)
+            old = known.get(found) if found else None
+            if found is None:
+                extra[name] = item
+            elif isinstance(item, dict) and isinstance(old, dict):
+                known[found] = {**old, **item}
+            elif item is not None:
+                known[found] = item
+            elif isinstance(old, (dict, list)):
+                del known[found]
+        return known, extra
+
+
+def kind_of(value: object) -> str:
+    """What people call a value of this type in JSON."""
+    kinds = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
+    name = "null" if value is None else kinds.get(type(value), type(value).__name__)
+    return name if name == "null" else f"an {name}" if name[0] in "aeiou" else f"a {name}"
+
+
+def quote(text: str) -> str:
+    """Go's %q: printable characters as they are, others as Go escapes them."""
+    return '"' + "".join(map(_quoted, text)) + '"'
+
+
+def _quoted(char: str) -> str:
+    code = ord(char)
+    if code in _GO_ESCAPES:
+        return _GO_ESCAPES[code]
+    if char.isprintable():
+        return char
+    if 0xD800 <= code < 0xE000:
+        return "\\ufffd"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def child(place: str, key: object) -> str:
+    """The place of a member or element below `place`."""
+    if isinstance(key, int):
+        return f"{place}[{key}]"
+    if not isinstance(key, str) or not _PLAIN_NAME.fullmatch(key):
+        return f"{place}[{quote(key) if isinstance(key, str) else repr(key)}]"
+    return f"{place}.{key}" if place else key
+
+
+# --- writing ---
+
+
+def dumps(value: Any, *, indent: bool) -> bytes:
+    """`value` as UTF-8. With `indent`, two spaces a level and a final newline, as Go's stored documents have it.
+
+    Takes dict, list, tuple, str, int, float, bool, None and their subclasses. Raises JSONError with the place of a
+    NaN, an infinity, an integer beyond float64, a lone surrogate, a key that is no str, or any other type.
+    """
+    try:
+        text = _Writers(_Members(": " if indent else ":"), "\n" if indent else "")(value)
+        for char in "<>&\u2028\u2029":
+            # No layout has these characters, so all are inside of strings.
+            text = text.replace(char, f"\\u{ord(char):04x}")
+        return (text + "\n" if indent else text).encode()
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        pass  # outside of this block, so that the error does not keep the text alive
+    raise _find(value)
+
+
+class _Members(dict[str, str]):
+    """Escaped member names with their colon, made once for each document."""
+
+    def __init__(self, colon: str) -> None:
+        self._colon = colon
+
+    def __missing__(self, name: str) -> str:
+        text = self[name] = encode_basestring(name) + self._colon
+        return text
+
+
+class _Writers(dict[type, Callable[[Any], str]]):
+    """How to write a value of each type at one level of indentation (`pad`: newline and blanks, or nothing)."""
+
+    def __init__(self, members: _Members, pad: str) -> None:
+        self._members, self._pad, self._inner = members, pad, pad and pad + "  "
+        self._below: _Writers | None = None
+        self[str], self[int], self[float], self[bool] = encode_basestring, _integer, _float, _boolean
+        self[type(None)] = lambda _: "null"
+        self[Struct], self[dict], self[Mapping] = self._struct, self._map, self._map
+        self[list] = self[tuple] = self._array
+
+    def __missing__(self, kind: type) -> Callable[[Any], str]:
+        for base in (str, int, float, Struct, Mapping, list, tuple):
+            if issubclass(kind, base):
+                self[kind] = self[base]
+                return self[base]
+        raise TypeError(kind)
+
+    def __call__(self, value: Any) -> str:
+        return self[type(value)](value)
+
+    def _next(self) -> _Writers:
+        if self._below is None:
+            self._below = _Writers(self._members, self._inner)
+        return self._below
+
+    def _map(self, value: Mapping[str, Any]) -> str:
+        return self._object(value, sorted(value))
+
+    def _struct(self, value: Mapping[str, Any]) -> str:
+        return self._object(value, value)
+
+    def _object(self, value: Mapping[str, Any], names: Iterable[str]) -> str:
+        if not value:
+            return "{}"
+        members, writers = self._members, self._next()
+        texts = [members[name] + writers[type(item := value[name])](item) for name in names]
+        return "{" + self._inner + ("," + self._inner).join(texts) + self._pad + "}"
+
+    def _array(self, value: Iterable[Any]) -> str:
+        if not value:
+            return "[]"
+        writers = self._next()
+        texts = [writers[type(item)](item) for item in value]
+        return "[" + self._inner + ("," + self._inner).join(texts) + self._pad + "]"
+
+
+def _boolean(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _integer(value: int) -> str:
+    float(value)  # OverflowError: no Go reader would take it
+    return int.__repr__(value)
+
+
+def _float(value: float) -> str:
+    """strconv.FormatFloat as encoding/json calls it: shortest digits; an exponent below 1e-6 and from 1e21 on."""
+    if not math.isfinite(value):
+        raise ValueError("not finite")
+    text = float.__repr__(value)
+    mantissa, mark, exponent = text.partition("e")
+    if not mark:
+        return text.removesuffix(".0")
+    power = int(exponent)
+    if not -6 <= power < 21:
+        return text.replace("e-0", "e-")
+    sign = "-" if value < 0 else ""
+    digits = mantissa.lstrip("-").replace(".", "")
+    return sign + (digits.ljust(power + 1, "0") if power > 0 else "0." + "0" * (-power - 1) + digits)
+
+
+def _find(value: Any) -> JSONError:
+    """What is wrong with a value that could not be written, and where: the first in document order."""
+    stack: list[tuple[str, Any, int]] = [("", value, 0)]
+    while stack:
+        place, item, depth = stack.pop()
+        problem = _problem(item)
+        if problem or depth > _MAX_DEPTH:
+            return JSONError(problem or "nested too deeply", place[:200])
+        if isinstance(item, Mapping):
+            for key in item:
+                problem = _problem(key) if isinstance(key, str) else f"key of type {type(key).__name__}, not str"
+                if problem:
+                    return JSONError(f"{problem} as a key" if isinstance(key, str) else problem, place)
+            below: Iterable[tuple[object, Any]] = item.items()
+        else:
+            below = enumerate(item) if isinstance(item, (list, tuple)) else ()
+        stack.extend(reversed([(child(place, key), inner, depth + 1) for key, inner in below]))
+    return JSONError("nested too deeply")
+
+
+def _problem(item: object) -> str:
+    if isinstance(item, str):
+        return "" if item.isascii() or _encodable(item) else "lone surrogate, which UTF-8 cannot hold,"
+    if isinstance(item, float):
+        return "" if math.isfinite(item) else f"{item} is not a JSON number"
+    if isinstance(item, int):
+        return "" if abs(item) < 2**1024 else "integer beyond the range of float64"
+    if item is None or isinstance(item, (Mapping, list, tuple)):
+        return ""
+    return f"{type(item).__name__} has no form in JSON"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# --- reading ---
+
+
+def loads(data: bytes, *, unique: bool = False) -> Any:
+    """The value of a whole document. Objects come as dict, or as Repeated; lists, str, int, float, bool, None.
+
+    `unique` vouches that no object repeats a member, and saves a quarter of the time. Raises JSONError.
+    """
+    try:
+        return json.loads(
+            _text(data),
+            object_pairs_hook=None if unique else _pairs,
+            parse_int=_read_integer,
+            parse_float=_read_float,
+            parse_constant=_refuse,
+        )
+    except RecursionError:
+        problem = "nested too deeply"
+    except ValueError as error:
+        problem = str(error)  # and not the error itself, which holds the document
+    raise JSONError(problem)
+
+
+def decode_base64(text: str | memoryview) -> bytes:
+    """Go's base64.StdEncoding: padded, no blanks; line ends are skipped in a str. Raises JSONError."""
+    raw = text.encode("ascii", "replace").translate(None, b"\r\n") if isinstance(text, str) else text
+    try:
+        if len(raw) % 4 == 0:
+            return binascii.a2b_base64(raw, strict_mode=True)
+    except binascii.Error:
+        pass
+    raise JSONError("illegal base64 data")
+
+
+def _text(data: bytes) -> str:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        # Go gives one U+FFFD for each bad byte; errors="replace" gives one for several.
+        text = re.sub("[\udc80-\udcff]", "\ufffd", data.decode(errors="surrogateescape"))
+    if "\\ud" in text or "\\uD" in text:
+        text = _ESCAPE.sub(lambda match: "\\ufffd" if match[1] else match[0], text)
+    return text
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    repeated = Repeated(members)
+    repeated.pairs = pairs
+    return repeated
+
+
+def _read_integer(text: str) -> int | float:
+    if text == "-0":
+        return -0.0
+    # Checked before int(), which is quadratic.
+    return int(text) if len(text) < 300 or _read_float(text) else 0
+
+
+def _read_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("number beyond the range of float64")
+    return value
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
