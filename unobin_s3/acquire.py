@@ -230,8 +230,8 @@ class Acquisition:
 
     def _unknown(self, why: str) -> OutcomeUnknown:
         return OutcomeUnknown(
-            f"whether the lock {self._place.url(self._key)} was taken is not known: an answer was lost, {why}. If a lock "
-            f"with id {self._info.id} is there, `unobin-s3 unlock --id {self._info.id}` removes it",
+            f"whether the lock {self._place.url(self._key)} was taken is not known: an answer was lost, {why}. If a "
+            f"lock with id {self._info.id} is there, `unobin-s3 unlock --id {self._info.id}` removes it",
             operation="PutObject", bucket=self._place.bucket, key=self._key, id=self._info.id, maybe_applied=True,
         )  # fmt: skip
 
@@ -247,7 +247,7 @@ class Acquisition:
         )  # fmt: skip
 
     def _give_back(self) -> None:
-        """On the way out: delete the lock if it is ours. What cannot be done is logged; the first error matters more."""
+        """On the way out: delete the lock if it is ours. A failure is logged; the first error matters more."""
         place = self._place
         deadline = place.deadline(GRACE)
         try:

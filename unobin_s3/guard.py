@@ -35,8 +35,8 @@ def check_owner(place: Place, snapshot: Snapshot, rev: str) -> None:
     ):
         if found and found != own:
             raise StateError(
-                f"the snapshot {rev or 'to be written'} is of {name} {found!r}, and this store is of {own!r}; check the "
-                "names (reading: get(rev, any_stack=True) allows it)",
+                f"the snapshot {rev or 'to be written'} is of {name} {found!r}, and this store is of {own!r}; check "
+                "the names (reading: get(rev, any_stack=True) allows it)",
                 bucket=place.bucket, key=layout.directory, rev=rev,
             )  # fmt: skip
 
@@ -49,8 +49,8 @@ def absent(place: Place, deadline: float, *, allowed: bool) -> StateError:
             f"no current snapshot: nothing was written yet at {place}", bucket=place.bucket, key=place.layout.current
         )
     return PointerMissing(
-        f"there are snapshots at {place} but no pointer: a first write was cut short, or somebody deleted it. List them "
-        "and point it at one (set_current, or `unobin-s3 rollback REV`), or start anew with allow_missing=True",
+        f"there are snapshots at {place} but no pointer: a first write was cut short, or somebody deleted it. List "
+        "them and point it at one (set_current, or `unobin-s3 rollback REV`), or start anew with allow_missing=True",
         bucket=place.bucket, key=place.layout.current,
     )  # fmt: skip
 

@@ -135,6 +135,6 @@ def moved(place: Place, fence: Pointer, found: Pointer) -> PointerMoved:
     expected, now = fence.text or "no pointer", found.text or "no pointer"
     return PointerMoved(
         f"the pointer {place.url(place.layout.current)} was {expected} when it was read, and is {now} now: another "
-        "writer moved it. Nothing was overwritten and the new snapshot is kept; read the state again and redo the change",
+        "writer moved it. Nothing was overwritten, the new snapshot is kept; read the state again and redo the change",
         bucket=place.bucket, key=place.layout.current, expected=fence.text, found=found.text,
     )  # fmt: skip

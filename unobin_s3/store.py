@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Store: the snapshots, the pointer and the lock of one stack in one bucket.
 
-Snapshots are immutable: a name is taken by a conditional create, never written twice. Only the pointer moves, and under
-a lock it moves by compare-and-swap. What the rules are for is said where they are kept: pointer.py, lock.py, acquire.py.
+Snapshots are immutable: a name is taken by a conditional create, never written twice. Only the pointer moves,
+and under a lock it moves by compare-and-swap. What the rules are for is said in pointer.py, lock.py and acquire.py.
 """
 
 from __future__ import annotations
@@ -191,9 +191,9 @@ class Store:
             fence = self._read_pointer(deadline, cached=True)
             if expected is not UNSET and (fence.text or None) != expected:
                 raise PointerMoved(
-                    f"the pointer of {self._place} is {fence.text or 'absent'}, not {expected or 'absent'} as expected; "
-                    "nothing was changed",
-                    bucket=self._place.bucket, key=self._place.layout.current, expected=expected or "", found=fence.text,
+                    f"the pointer of {self._place} is {fence.text or 'absent'}, not {expected or 'absent'} as expected",
+                    bucket=self._place.bucket, key=self._place.layout.current,
+                    expected=expected or "", found=fence.text,
                 )  # fmt: skip
         fresh = lock is not None and rev in lock.written
         if not fresh:
