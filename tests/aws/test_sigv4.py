@@ -136,8 +136,8 @@ def test_only_what_the_service_acts_upon_is_signed() -> None:
     answer = signed(
         headers={
             "accept": "*/*", "accept-encoding": "gzip", "user-agent": "x", "content-length": "3",
-            "expect": "x", "content-type": "a/b", "content-md5": "x", "if-match": "x", "if-none-match": "*", "range": "x",
-            "x-amz-meta-a": "1", "x-amzn-trace-id": "no", "x-other": "no",
+            "expect": "x", "content-type": "a/b", "content-md5": "x", "if-match": "x", "if-none-match": "*",
+            "range": "x", "x-amz-meta-a": "1", "x-amzn-trace-id": "no", "x-other": "no",
         },
         session_token="token",
     )  # fmt: skip

@@ -47,7 +47,9 @@ def canonical_request(
     `path` and `query` are taken as they are. Values lose their outer blanks, and inner runs become one blank.
     """
     names = sorted(headers)
-    lines = "".join([f"{name}:{' '.join(headers[name].split())}\n" for name in names])
+    lines = "".join([f"{name}:{headers[name]}\n" for name in names])
+    if " " in lines or "\t" in lines:
+        lines = "".join([f"{name}:{' '.join(headers[name].split())}\n" for name in names])
     signed = ";".join(names)
     return f"{method}\n{path}\n{query}\n{lines}\n{signed}\n{payload_hash}", signed
 
@@ -123,9 +125,9 @@ def sign(
         path = _twice_encoded(path)
     if session_token:
         added["x-amz-security-token"] = session_token
-    signed = {name: value for name, value in headers.items() if name in _SIGNED or name.startswith("x-amz-")}
+    signed = {name: headers[name] for name in headers if name in _SIGNED or name[:6] == "x-amz-"}
     signed["host"] = host
-    signed.update(added)
+    signed |= added
     canonical, names = canonical_request(method, path, query, signed, payload_hash)
     scope = f"{date}/{region}/{service}/aws4_request"
     key = signing_key(secret_access_key, date, region, service)
