@@ -133,9 +133,7 @@ def test_unset_and_empty_are_the_same_and_say_how_to_make_a_key(
         monkeypatch.setenv("V", value)
     uses: list[Callable[[], bytes]] = [lambda: key.encrypt(b"x"), lambda: key.decrypt(VECTOR_BLOB)]
     for use in uses:
-        with pytest.raises(
-            ConfigurationError, match=r"^env-key encrypter: V is not set; .*head -c32 /dev/urandom"
-        ):
+        with pytest.raises(ConfigurationError, match=r"^env-key encrypter: V is not set; .*head -c32 /dev/urandom"):
             use()
 
 
@@ -167,9 +165,7 @@ def test_a_key_of_another_size_is_refused_with_its_size(
         KEY.hex() + "!",
     ],
 )
-def test_what_go_calls_illegal_base64_is_refused(
-    key: EnvKey, monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
+def test_what_go_calls_illegal_base64_is_refused(key: EnvKey, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setattr(environ, "read", lambda: {"V": value})
     with pytest.raises(ConfigurationError, match=r"^env-key encrypter: V is not valid base64") as caught:
         key.encrypt(b"x")
@@ -301,9 +297,7 @@ def test_no_traceback_shows_a_key_even_with_local_variables(
         assert secret not in shown.getvalue()
 
 
-@pytest.mark.parametrize(
-    "broken", ["raise ImportError('wrong ELF class')", "raise PanicException('no _cffi_backend')"]
-)
+@pytest.mark.parametrize("broken", ["raise ImportError('wrong ELF class')", "raise PanicException('no _cffi_backend')"])
 def test_a_broken_cryptography_says_what_to_install(broken: str, tmp_path: object) -> None:
     script = f"""
 import os, sys

@@ -9,11 +9,15 @@ tool writes it. The envelope around the result may not live here, nor anything t
 from __future__ import annotations
 
 import binascii
+import json
+import re
 import secrets
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from . import environ
+from .aws import kms
+from .datakeys import DataKeys
 from .errors import ConfigurationError, DecryptionError
 
 if TYPE_CHECKING:
@@ -23,7 +27,7 @@ _KEY_SIZE = 32
 # NIST SP 800-38D: 96 bits is the one nonce length that GCM uses as it is (8.2); the full tag (5.2.1.2).
 _NONCE_SIZE = 12
 _TAG_SIZE = 16
-# The library's limit, below GCM's own of 2^36 - 32. Sealing more raises, and opening more ends in a Rust panic.
+# The library's limit, below GCM's own of 2^36 - 32. Beyond it the library raises, or panics.
 _MAX_SIZE = 2**31 - 1
 
 
@@ -134,6 +138,123 @@ class EnvKey:
         return f"EnvKey({', '.join(map(repr, self._names))})"
 
 
+class KMS:
+    """Envelope encryption: AES-256-GCM under a data key that AWS KMS makes and wraps, stored with each blob.
+
+    One data key seals many messages and unwrapped ones are kept, so N writes cost one KMS call, and reading
+    own writes none. Both end with `max_age`, one hour: a warm Lambda lives for days, and this long a leaked data
+    key seals, and a right that was withdrawn still opens. `max_messages` is 2^20: a random 96-bit nonce then
+    repeats with a chance of 2^-57. NIST SP 800-38D section 8.3 allows 2^32 and 2^-32; the difference is left
+    for forked children, who inherit the key but not the count.
+
+    The blob does not choose its key: it is unwrapped with `key_id`, else with one of `older_keys`, and no
+    other. Needs kms:GenerateDataKey to write, kms:Decrypt to read. Safe to use from threads, which get a new
+    key from one call. Cannot be pickled.
+    """
+
+    name = "kms"
+    authenticates = True
+
+    def __init__(
+        self,
+        key_id: str,
+        *,
+        region: str | None = None,
+        credentials: kms.Identity = None,
+        endpoint_url: str | None = None,
+        profile: str | None = None,
+        transport: kms.Wire = None,
+        older_keys: Sequence[str] = (),
+        config: Mapping[str, object] | None = None,
+        max_age: float = 3600.0,
+        max_messages: int = 2**20,
+    ) -> None:
+        """`key_id`: id, ARN, alias or alias ARN. `config`: what the envelope records besides, never a secret.
+
+        An ARN's region beats `region`. Nothing is read or sent before the first use; all else as in S3Client.
+        """
+        self._key_ids = (key_id, *((older_keys,) if isinstance(older_keys, str) else older_keys))
+        for key in self._key_ids:
+            if not isinstance(key, str) or not key:
+                raise ConfigurationError("kms encrypter: key-id is required, and every older key must be one")
+            kms.key_region(key)
+        self._config = dict(config or {})
+        self._data_keys = DataKeys(
+            lambda: kms.connect(key_id, region, credentials, endpoint_url, profile, transport),
+            self._key_ids, _aesgcm, max_age=max_age, max_messages=max_messages,
+        )  # fmt: skip
+
+    def encrypt(self, plaintext: bytes) -> bytes:
+        """Seal; asks KMS for a data key if none is within bounds, and then raises as S3Client does."""
+        key = self._data_keys.for_sealing()
+        return _kms_blob(key.cipher, key.wrapped, secrets.token_bytes(_NONCE_SIZE), plaintext)
+
+    def decrypt(self, blob: bytes) -> bytes:
+        """Open; asks KMS to unwrap a data key not lately seen, and then raises as S3Client does."""
+        wrapped, payload = _parse_kms_blob(blob)
+        key = self._data_keys.for_opening(wrapped)
+        plaintext = _open(key.cipher, payload)
+        if plaintext is None:
+            raise DecryptionError(f"kms encrypter: {_why(payload)} (data key wrapped by {key.arn})")
+        return plaintext
+
+    def describe(self) -> tuple[str, Mapping[str, object] | None]:
+        """`config` and the key: its ARN once a data key was made, `key_id` as given before that."""
+        return self.name, {**self._config, "key-id": self._data_keys.arn or self._key_ids[0]}
+
+    def __repr__(self) -> str:
+        return f"KMS({self._key_ids[0]!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a KMS encrypter cannot be pickled: it holds data keys; make one in each process")
+
+
+# --- the blob of KMS --------------------------------------------------------------------------------
+
+# Go's compact JSON, as both tools write it. It is read in place, for the payload may be 64 MiB.
+_KMS_BLOB = re.compile(rb'\{"version":1,"encrypted-key":"([A-Za-z0-9+/=]*)","payload":"')
+
+
+def _kms_blob(cipher: AESGCM, wrapped: bytes, nonce: bytes, plaintext: bytes) -> bytes:
+    """The nonce is an argument for the vectors' sake; callers pass a fresh random one."""
+    # 12 bytes are 16 characters without padding, so nonce and ciphertext need not be joined to be encoded.
+    key, head, tail = _text(wrapped), _text(nonce), _text(_seal(cipher, nonce, plaintext))
+    return b"".join((b'{"version":1,"encrypted-key":"', key, b'","payload":"', head, tail, b'"}'))
+
+
+def _text(data: bytes) -> bytes:
+    return binascii.b2a_base64(data, newline=False)
+
+
+def _parse_kms_blob(blob: bytes) -> tuple[bytes, bytes]:
+    """(wrapped data key, payload); DecryptionError for anything else."""
+    head = _KMS_BLOB.match(blob)
+    try:
+        if head and blob.find(b'"', head.end()) == len(blob) - 2 and blob.endswith(b'"}'):
+            wrapped, payload = _base64(head[1]), _base64(memoryview(blob)[head.end() : -2])
+        else:
+            wrapped, payload = _parse_other_json(blob)
+    except (ValueError, RecursionError):
+        raise DecryptionError("kms encrypter: not a blob of KMS, or it was cut short or changed") from None
+    if not 1 <= len(wrapped) <= kms.MAX_WRAPPED:
+        raise DecryptionError(f"kms encrypter: KMS wraps no data key in {len(wrapped)} bytes; it was changed")
+    return wrapped, payload
+
+
+def _parse_other_json(blob: bytes) -> tuple[bytes, bytes]:
+    """The same document with blanks, in another order, with other members: Go reads that, so it is read."""
+    document = json.loads(blob.decode())
+    if not isinstance(document, dict):
+        raise ValueError("not an object")
+    members = {name.lower(): value for name, value in document.items()}
+    version, key, payload = (members.get(name) for name in ("version", "encrypted-key", "payload"))
+    if type(version) is int and version != 1:
+        raise DecryptionError(f"kms encrypter: unsupported version {version} (this build expects 1)")
+    if type(version) is not int or not isinstance(key, str) or not isinstance(payload, str):
+        raise ValueError("not the members of a blob")
+    return _base64(_ascii(key)), _base64(_ascii(payload))
+
+
 # --- keys from the environment --------------------------------------------------------------------
 
 _HOW_TO = "set it to the base64 of 32 random bytes, for example: head -c32 /dev/urandom | base64"
@@ -160,10 +281,15 @@ def _parse_key(text: str) -> bytes | str | None:
     if not text:
         return None
     try:
-        key = _base64(text.encode("ascii").translate(None, b"\r\n"))  # Go skips line ends
+        key = _base64(_ascii(text))
     except ValueError:
         return "is not valid base64 (standard alphabet, with padding, no blanks)"
     return key if len(key) == _KEY_SIZE else f"decodes to {len(key)} bytes, want {_KEY_SIZE}"
+
+
+def _ascii(text: str) -> bytes:
+    """Bytes for `_base64`, without the line ends that Go skips."""
+    return text.encode("ascii").translate(None, b"\r\n")
 
 
 def _base64(data: bytes | memoryview) -> bytes:
