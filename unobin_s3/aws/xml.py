@@ -229,9 +229,7 @@ def parse_deleted(body: bytes) -> list[DeleteFailure]:
     """Keys that DeleteObjects could not delete; empty when all are gone."""
     root = _root(_decode(body, MAX_DOCUMENT), "DeleteResult")
     return [
-        DeleteFailure(
-            child.required("Key"), _clean(child.required("Code")), _clean(child.optional("Message") or "")
-        )
+        DeleteFailure(child.required("Key"), _clean(child.required("Code")), _clean(child.optional("Message") or ""))
         for child in root.children
         if child.name == "Error"
     ]
@@ -278,7 +276,7 @@ def parse_error(body: bytes) -> ErrorDocument | None:
         error = root
         if root.name == "ErrorResponse":
             error = next(child for child in root.children if child.name == "Error")
-        if error.name != "Error":
+        if error.name != "Error" or not error.required("Code").strip():
             return None
 
         def text(name: str) -> str:
@@ -286,9 +284,7 @@ def parse_error(body: bytes) -> ErrorDocument | None:
 
         request_id = text("RequestId") or _clean(root.optional("RequestId") or "")
         facts = [text(name) for name in ("HostId", "Header", "ServerTime", "Endpoint")]
-        return ErrorDocument(
-            _clean(error.required("Code")), text("Message"), text("Region"), request_id, *facts
-        )
+        return ErrorDocument(_clean(error.required("Code")), text("Message"), text("Region"), request_id, *facts)
     except (ServiceError, StopIteration):
         return None
 
