@@ -208,13 +208,16 @@ class Acquisition:
         if found is not None and not self._announced and self._wish.on_wait is not None:
             self._announced = True
             self._wish.on_wait(found)
-        cancel = self._wish.cancel
-        if cancel is not None and cancel.is_set():
-            raise self._held(found, LockCancelled)
         left = self._end - self._clock.monotonic()
-        if left <= 0:
+        if left > 0 and not self._cancelled():
+            self._clock.sleep(min(left, self._wish.poll * (0.8 + 0.4 * self._clock.random())), self._wish.cancel)
+        if self._cancelled():
+            raise self._held(found, LockCancelled)
+        if self._clock.monotonic() >= self._end:
             raise self._held(found, LockHeld)
-        self._clock.sleep(min(left, self._wish.poll * (0.8 + 0.4 * self._clock.random())), cancel)
+
+    def _cancelled(self) -> bool:
+        return self._wish.cancel is not None and self._wish.cancel.is_set()
 
     def _deadline(self) -> float:
         return min(self._end, self._place.deadline())

@@ -68,9 +68,9 @@ class LockInfo:
 
 def encode_lock(info: LockInfo) -> bytes:
     """Compact JSON in Go's order; our optional members follow, and Go ignores them."""
-    body: dict[str, object] = {"id": info.id, "who": info.who, "created": info.created}
+    body = gojson.Struct(id=info.id, who=info.who, created=info.created)
     if info.lease is not None:
-        body |= {"lease": info.lease, "beat": info.beat}
+        body.update(lease=info.lease, beat=info.beat)
     if info.run_url:
         body["run-url"] = info.run_url
     return gojson.dumps(body, indent=False)

@@ -65,8 +65,8 @@ class S3Client:
     """A thin S3 client: signed by its own SigV4, bounded in time, safe to share between threads and after fork.
 
     What is left out is found as the AWS SDKs find it (environment, shared files, instance metadata), and nothing is
-    sent before the first call. `transport` is a httpx.BaseTransport of your own (mTLS, tracing). `checksum`: whether PUT
-    sends x-amz-checksum-sha256; None = only to Amazon's hosts, since other stores refuse or ignore it.
+    sent before the first call. `transport` is a httpx.BaseTransport of your own (mTLS, tracing). `checksum`: whether
+    PUT sends x-amz-checksum-sha256; None = only to Amazon's hosts, since other stores refuse or ignore it.
     `path_style`: None = path style for a configured endpoint, virtual-hosted on Amazon's.
 
     Every method takes `deadline`, a moment of `client.clock.monotonic()`; without it a call may take `limits.total`
