@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http import HTTPStatus
@@ -100,8 +100,10 @@ class S3Server(Simulator):
         self._connections: dict[threading.Thread, socket.socket] = {}
 
     def __enter__(self) -> S3Server:
+        self._closing.clear()
         self._listener = socket.create_server(("127.0.0.1", self._port), backlog=128)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._port = self._listener.getsockname()[1]  # entered again, it serves the same address
+        self.url = f"http://127.0.0.1:{self._port}"
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
         return self
@@ -109,7 +111,7 @@ class S3Server(Simulator):
     def __exit__(self, *_exc: object) -> None:
         """Close every connection. What is being applied is applied; its answer may be lost."""
         self._closing.set()
-        socket.create_connection(self._listener.getsockname()).close()  # wakes `accept` on every system
+        socket.create_connection(("127.0.0.1", self._port)).close()  # wakes `accept` on every system
         self._acceptor.join()
         self._listener.close()
         for thread, connection in list(self._connections.items()):
@@ -189,10 +191,8 @@ class S3Server(Simulator):
             _log.exception("the testing server failed on %s %s", record.method, record.target)
             answer = self.error(record, Refusal(500, "InternalError"))
         body = answer.body if fault.body is None else fault.body
-        fixed = {
-            "date": formatdate(self.now(), usegmt=True),
-            "x-amz-request-id": secrets.token_hex(8).upper(),
-        }
+        date = formatdate(int(self.now()), usegmt=True)
+        fixed = {"date": date, "x-amz-request-id": secrets.token_hex(8).upper()}
         return Answer(answer.status, {**fixed, **answer.headers, **fault.headers}, body), fault
 
     def _with_fault(self, fault: Fault, record: RequestRecord, body: bytes) -> Answer:
@@ -200,8 +200,10 @@ class S3Server(Simulator):
         if not fault.applied:
             self._pause(fault)
         if fault.applied or not (fault.status or fault.reset):
-            with suppress(Refusal) if fault.status else nullcontext():
+            try:
                 answer = self.perform(record, body, fault.ignore)
+            except Refusal as refusal:
+                answer = self.error(record, refusal)
         if fault.applied:
             self._pause(fault)
         if fault.status >= 300:
@@ -209,10 +211,10 @@ class S3Server(Simulator):
         return replace(answer, status=fault.status or answer.status)
 
     def _pause(self, fault: Fault) -> None:
-        if fault.delay:
-            self._closing.wait(fault.delay)
         if fault.call is not None:
             fault.call()
+        if fault.delay:
+            self._closing.wait(fault.delay)
 
     def _next_fault(self, record: RequestRecord) -> Fault:
         with self.lock:
@@ -272,22 +274,18 @@ def _read_chunks(stream: BinaryIO) -> tuple[bytes, dict[str, str]]:
 
 
 def _unwrapped(record: RequestRecord, body: bytes) -> bytes:
-    """The object inside an aws-chunked body, whose trailers become headers. Chunk signatures are not checked."""
+    """The object inside an aws-chunked body; its trailers become headers. Chunk signatures go unchecked."""
     headers = record.headers
     if not headers.get("x-amz-content-sha256", "").startswith("STREAMING-"):
         if "transfer-encoding" in headers:
-            raise Refusal(
-                501, "NotImplemented", "A header you provided implies functionality that is not implemented"
-            )
+            raise Refusal(501, "NotImplemented", "Transfer-Encoding is for aws-chunked bodies only")
         return body
     try:
         inner, trailers = _read_chunks(io.BytesIO(body))
     except (ValueError, EOFError):
         raise Refusal(400, "InvalidRequest", "The aws-chunked body is malformed") from None
     if headers.get("x-amz-decoded-content-length", str(len(inner))) != str(len(inner)):
-        raise Refusal(
-            400, "IncompleteBody", "The body does not have the length that x-amz-decoded-content-length says"
-        )
+        raise Refusal(400, "IncompleteBody", "x-amz-decoded-content-length is not the length of the body")
     headers.update(trailers)
     encoding = re.sub(r"\baws-chunked\b,?", "", headers.pop("content-encoding", "")).strip(", ")
     headers.update({"content-encoding": encoding} if encoding else {})
@@ -300,6 +298,4 @@ def _send(connection: socket.socket, record: RequestRecord, answer: Answer, faul
     lines = [f"{name}: {value}\r\n" for name, value in {**length, **answer.headers}.items()]
     head = f"HTTP/1.1 {answer.status} {_PHRASES.get(answer.status, '')}\r\n{''.join(lines)}\r\n"
     record.status = answer.status
-    connection.sendall(
-        head.encode() + (b"" if bodiless or record.method == "HEAD" else answer.body[: fault.cut])
-    )
+    connection.sendall(head.encode() + (b"" if bodiless or record.method == "HEAD" else answer.body[: fault.cut]))

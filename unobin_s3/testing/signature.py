@@ -76,9 +76,7 @@ def _check_clock(stamp: str, now: float) -> None:
 
 def _check_signature(record: RequestRecord, found: re.Match[str], secret: str) -> None:
     signed = {name: record.headers.get(name, "") for name in found["signed"].split(";")}
-    if "host" not in signed or any(
-        name.startswith("x-amz-") and name not in signed for name in record.headers
-    ):
+    if "host" not in signed or any(name.startswith("x-amz-") and name not in signed for name in record.headers):
         raise Refusal(403, "AccessDenied", "There were headers present in the request which were not signed")
     path = sigv4.quote(unquote_plus(record.target.partition("?")[0]), "/")
     query, payload = sigv4.canonical_query(record.query.items()), signed.get("x-amz-content-sha256", "")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What S3 does with a request: buckets, objects, conditions, lists. No socket, and time is an argument.
 
-Every write is decided and applied in one step. No multipart, copies or presigned URLs, and no older versions: a
-bucket with versioning gives out version ids and delete markers, and keeps the latest. Conditions, codes and
+Every write is decided and applied in one step. No multipart, copies or presigned URLs, and no older versions:
+a bucket with versioning gives out version ids and delete markers, and keeps the latest. Conditions, codes and
 statuses follow the Amazon S3 API reference.
 """
 
@@ -84,9 +84,7 @@ class Simulator:
         kept = [path.name for path in self._folder.glob("*")] if self._folder else []
         self._buckets = {name: self._open(name) for name in (bucket, *filter(_BUCKET.fullmatch, kept))}
 
-    def add_user(
-        self, access_key: str, secret_key: str, *, session_token: str = "", deny: Iterable[str] = ()
-    ) -> None:
+    def add_user(self, access_key: str, secret_key: str, *, session_token: str = "", deny: Iterable[str] = ()) -> None:
         """Accept one more access key, or change one. `deny`: IAM actions such as "s3:DeleteObject"."""
         self._users[access_key] = User(secret_key, session_token, frozenset(deny))
 
@@ -121,9 +119,11 @@ class Simulator:
         return operation(replace(record, headers=headers), body)
 
     def error(self, record: RequestRecord, refusal: Refusal) -> Answer:
-        place = {"BucketName": record.bucket, "Key": record.key, "RequestId": secrets.token_hex(8).upper()}
-        answer = answer_xml("Error", tags(**refusal.fields, **place), refusal.status)
-        return replace(answer, headers={**answer.headers, "x-amz-request-id": place["RequestId"]})
+        request_id = secrets.token_hex(8).upper()
+        place = {"BucketName": record.bucket, "Key": record.key, "RequestId": request_id}
+        fields = refusal.fields | {name: text for name, text in place.items() if text}
+        answer = answer_xml("Error", tags(**fields), refusal.status)
+        return replace(answer, headers={**answer.headers, "x-amz-request-id": request_id})
 
     def _demand(self, record: RequestRecord, action: str) -> None:
         if f"s3:{action}" in self._users[record.access_key].deny:
