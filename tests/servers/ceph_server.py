@@ -77,9 +77,7 @@ rgw dynamic resharding = false
 
 
 def check_installed() -> None:
-    missing = [
-        program for program in ("ceph-mon", "ceph-osd", "radosgw", "ceph") if not shutil.which(program)
-    ]
+    missing = [program for program in ("ceph-mon", "ceph-osd", "radosgw", "ceph") if not shutil.which(program)]
     if missing:
         raise Unavailable(f"no {missing[0]}: apt-get install --no-install-recommends {PACKAGES}")
 

@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from .processes import StartFailed, Unavailable, answers, clean_environment, fre
 
 REGION = "us-east-1"
 MINISTACK = "ministack==1.5.33"
+_ALLOW_ALL = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 
 __all__ = ["LAUNCHERS", "Site", "Unavailable", "fresh_bucket", "started"]
 
@@ -63,10 +64,10 @@ class Site:
 
 def fresh_bucket(site: Site, bucket: str, *, versioning: bool = False) -> Site:
     """Make one more bucket on the same server."""
-    client = site.boto3()
-    client.create_bucket(Bucket=bucket)
-    if versioning:
-        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    with closing(site.boto3()) as client:
+        client.create_bucket(Bucket=bucket)
+        if versioning:
+            client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     return replace(site, bucket=bucket)
 
 
@@ -96,11 +97,10 @@ def _ministack(folder: Path) -> Iterator[Site]:
     with running("ministack", [program], folder=folder, env=clean_environment(folder, **settings)) as server:
         server.wait_until(lambda: answers(port))
         site = Site("ministack", f"http://127.0.0.1:{port}", "test", "test", "")
-        iam = site.boto3("iam")
-        iam.create_user(UserName="t")
-        policy = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
-        iam.put_user_policy(UserName="t", PolicyName="all", PolicyDocument=policy)
-        key = iam.create_access_key(UserName="t")["AccessKey"]
+        with closing(site.boto3("iam")) as iam:
+            iam.create_user(UserName="t")
+            iam.put_user_policy(UserName="t", PolicyName="all", PolicyDocument=_ALLOW_ALL)
+            key = iam.create_access_key(UserName="t")["AccessKey"]
         site = replace(site, access_key=key["AccessKeyId"], secret_key=key["SecretAccessKey"])
         yield fresh_bucket(site, "first")
 

@@ -41,16 +41,12 @@ def clean_environment(folder: Path, **more: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8", **more}
 
 
-def run(
-    arguments: Sequence[object], *, env: Mapping[str, str], timeout: float = 600.0, also_good: int = 0
-) -> str:
+def run(arguments: Sequence[object], *, env: Mapping[str, str], timeout: float = 600.0, also_good: int = 0) -> str:
     """Run to the end; its standard output. StartFailed when the exit status is neither 0 nor `also_good`."""
     words = [str(word) for word in arguments]
     done = subprocess.run(words, env=dict(env), capture_output=True, text=True, timeout=timeout, check=False)
     if done.returncode not in (0, also_good):
-        raise StartFailed(
-            f"{' '.join(words)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}"
-        )
+        raise StartFailed(f"{' '.join(words)} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
     return done.stdout
 
 
