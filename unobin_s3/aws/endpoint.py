@@ -30,13 +30,11 @@ _PARTITIONS = (
 )
 _PSEUDO_REGION = re.compile(r"aws(-[a-z-]+)?-global|fips-.*|.*-fips|s3-external-\d")
 _REGION_LABEL = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+")
-_HOST = re.compile(
-    r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
-)
+_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _AMAZON_BUCKET = re.compile(r"(?!xn--|sthree-)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # Other stores allow more. Nothing here can become a dot segment or needs escaping.
-_ANY_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_ANY_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 _UNSUPPORTED_BUCKETS = (
     ("--x-s3", "an S3 Express directory bucket, which has no conditional deletes and its own signing"),
     ("--ol-s3", "an Object Lambda access point, which does not store what it is given"),
@@ -80,9 +78,7 @@ class Endpoint:
         Raises ConfigurationError for a configured endpoint, and for what is no region of this partition.
         """
         if self.configured:
-            raise ConfigurationError(
-                f"the endpoint {self.host} was configured and is not left for region {region!r}"
-            )
+            raise ConfigurationError(f"the endpoint {self.host} was configured and is not left for region {region!r}")
         moved = resolve(
             self.service,
             region=region,
@@ -92,9 +88,7 @@ class Endpoint:
             fips=self.fips,
         )
         if moved.partition != self.partition:
-            raise ConfigurationError(
-                f"region {region!r} is not in the partition {self.partition} of {self.host}"
-            )
+            raise ConfigurationError(f"region {region!r} is not in the partition {self.partition} of {self.host}")
         return moved
 
     def locate(self, bucket: str, key: str = "") -> Address:
@@ -102,11 +96,11 @@ class Endpoint:
         check_bucket(bucket, amazon=not self.configured)
         if key:
             check_key(key)
-        path = f"{self.base_path}/{quote(key, '/')}"
+        target = quote(key, "/")
         if self._by_path(bucket):
             slash = "/" if key else ""
-            return Address(self.scheme, self.host, f"{self.base_path}/{bucket}{slash}{quote(key, '/')}")
-        return Address(self.scheme, f"{bucket}.{self.host}", path)
+            return Address(self.scheme, self.host, f"{self.base_path}/{bucket}{slash}{target}")
+        return Address(self.scheme, f"{bucket}.{self.host}", f"{self.base_path}/{target}")
 
     def _by_path(self, bucket: str) -> bool:
         if self.path_style or (self.path_style is None and self.configured):
@@ -154,8 +148,8 @@ def _amazon_host(
 ) -> str:
     if fips and service == "s3" and partition == "aws-cn":
         raise ConfigurationError("S3 has no FIPS endpoints in the aws-cn partition")
-    # In GovCloud the ordinary STS hosts are the FIPS ones.
-    label = f"{service}-fips" if fips and not (service == "sts" and partition == "aws-us-gov") else service
+    # In GovCloud the ordinary STS hosts are the FIPS ones, but for dual-stack.
+    label = f"{service}-fips" if fips and (service != "sts" or partition != "aws-us-gov" or dualstack) else service
     if not dualstack:
         return f"{label}.{region}.{suffix}"
     return f"{label}.dualstack.{region}.{suffix}" if service == "s3" else f"{label}.{region}.{dual_suffix}"
@@ -194,9 +188,7 @@ def _parse_url(url: str) -> tuple[str, str, str]:
             "the endpoint URL must be http:// or https:// and a host, such as https://s3.example.com:9000"
         )
     if "@" in parts.netloc:
-        raise ConfigurationError(
-            "the endpoint URL holds a user name or password; give credentials separately"
-        )
+        raise ConfigurationError("the endpoint URL holds a user name or password; give credentials separately")
     if "?" in url or "#" in url:
         raise ConfigurationError("the endpoint URL must not have a query or fragment")
     host = _checked_host(parts.hostname)
@@ -213,7 +205,8 @@ def _parse_url(url: str) -> tuple[str, str, str]:
 def _checked_host(name: str) -> str:
     if ":" in name:
         try:
-            return f"[{ipaddress.IPv6Address(name).compressed}]"
+            # A zone ("%eth0") means something on one machine only, and no certificate holds it.
+            return f"[{ipaddress.IPv6Address(name.replace('%', ' ')).compressed}]"
         except ValueError:
             raise ConfigurationError(f"{name!r} in the endpoint URL is not an IPv6 address") from None
     try:
@@ -226,7 +219,7 @@ def _checked_host(name: str) -> str:
 
 
 def _is_address(host: str) -> bool:
-    return host.startswith("[") or re.fullmatch(r"[0-9.]+(:[0-9]+)?", host) is not None
+    return host.startswith("[") or re.fullmatch(r"([0-9]+\.){3}[0-9]+(:[0-9]+)?", host) is not None
 
 
 def endpoint_url_from(
@@ -242,9 +235,7 @@ def endpoint_url_from(
     AWS_IGNORE_CONFIGURED_ENDPOINT_URLS (or the profile's ignore_configured_endpoint_urls) is true.
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
     """
-    ignore = env.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or profile.get(
-        "ignore_configured_endpoint_urls", ""
-    )
+    ignore = env.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", profile.get("ignore_configured_endpoint_urls", ""))
     if ignore.lower() == "true":
         return None
     return (
@@ -264,14 +255,12 @@ def checked_region(text: str) -> str | None:
 def check_bucket(name: str, *, amazon: bool = False) -> None:
     """Raise ConfigurationError unless `name` can be a bucket; `amazon` asks for today's rules of S3."""
     if name.startswith("arn:"):
-        raise ConfigurationError(
-            f"bucket {name!r}: access-point ARNs are not supported; give the bucket's name"
-        )
+        raise ConfigurationError(f"bucket {name!r}: access-point ARNs are not supported; give the bucket's name")
     for suffix, what in _UNSUPPORTED_BUCKETS:
         if name.endswith(suffix):
             raise ConfigurationError(f"bucket {name!r} is {what}; it is not supported")
     if not (_AMAZON_BUCKET if amazon else _ANY_BUCKET).fullmatch(name) or (amazon and _is_address(name)):
-        rule = "3 to 63 of a-z, 0-9, '.', '-'" if amazon else "3 or more of letters, digits, '.', '_', '-'"
+        rule = "3 to 63 of a-z, 0-9, '.', '-'" if amazon else "3 to 255 of letters, digits, '.', '_', '-'"
         raise ConfigurationError(f"{name!r} is not a bucket name: {rule}, beginning with a letter or digit")
 
 
@@ -289,6 +278,4 @@ def check_key(key: str) -> None:
     if "\0" in key:
         raise ConfigurationError(f"key {key!r} contains a NUL character")
     if {".", ".."} & set(key.split("/")):
-        raise ConfigurationError(
-            f"key {key!r} has a '.' or '..' segment, which HTTP libraries resolve; rename it"
-        )
+        raise ConfigurationError(f"key {key!r} has a '.' or '..' segment, which HTTP libraries resolve; rename it")
