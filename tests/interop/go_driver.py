@@ -40,9 +40,7 @@ def _toolchain() -> tuple[str, str]:
         raise GoMissing("no `go` command on PATH")
     # GOTOOLCHAIN=local: a toolchain that fetches another one would hide what this machine has.
     command = [go, "env", "GOVERSION"]
-    version = subprocess.run(
-        command, env=_go_env(), capture_output=True, text=True, timeout=60
-    ).stdout.strip()
+    version = subprocess.run(command, env=_go_env(), capture_output=True, text=True, timeout=60).stdout.strip()
     found = re.match(r"go(\d+)\.(\d+)", version)
     if found is None or (int(found[1]), int(found[2])) < OLDEST_GO:
         raise GoMissing(f"go {OLDEST_GO[0]}.{OLDEST_GO[1]} or later is needed, found {version!r}")
@@ -110,10 +108,7 @@ class GoProgram:
     def batch(self, op: str, items: Iterable[bytes], **arguments: Any) -> list[bytes | GoError]:
         """One outcome for each item; the codec operations only."""
         outcomes = self.call(op, items=list(items), **arguments)
-        return [
-            GoError(one["error"]) if "error" in one else base64.b64decode(one.get("ok", ""))
-            for one in outcomes
-        ]
+        return [GoError(one["error"]) if "error" in one else base64.b64decode(one.get("ok", "")) for one in outcomes]
 
     def open(
         self,
@@ -129,7 +124,7 @@ class GoProgram:
         poll: float = 0.5,
         who: str = "",
     ) -> GoStore:
-        """A store of one stack. `encrypter`: {"name": "noop" | "env-key" | "kms", "env-var", "key-id", "body"}."""
+        """A store of one stack. `encrypter` has name (noop, env-key, kms) and env-var, or key-id and body."""
         number = self.call(
             "open",
             endpoint=endpoint,
@@ -215,3 +210,9 @@ def _plain(value: object) -> object:
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return value
+
+
+def in_go(go: GoProgram, op: str, data: bytes, **arguments: Any) -> bytes | None:
+    """What the Go program makes of it; None when it refuses."""
+    (outcome,) = go.batch(op, [data], **arguments)
+    return None if isinstance(outcome, GoError) else outcome
