@@ -315,6 +315,18 @@ def test_a_data_key_ends_after_its_age_by_either_clock(fake: FakeKMS, frozen: st
     assert len(fake.calls) == 3
 
 
+def test_reading_own_writes_ends_with_the_age_too(fake: FakeKMS) -> None:
+    clock = StillClock()
+    kms = encrypter(fake, clock=clock)
+    blob = kms.encrypt(b"x")
+    clock.sleep(3600)
+    fake.keys.clear()  # the right to the key was withdrawn meanwhile
+    with pytest.raises(NotFound):
+        kms.decrypt(blob)
+    with pytest.raises(NotFound):
+        kms.encrypt(b"x")
+
+
 def test_a_clock_set_back_does_not_lengthen_a_life(fake: FakeKMS) -> None:
     clock = StillClock()
     kms = encrypter(fake, clock=clock)
