@@ -41,9 +41,10 @@ def race(server: S3Server, key: str, contenders: int) -> list[int]:
     return sorted(statuses)
 
 
-def test_one_winner_among_eight_threads(server: S3Server) -> None:
-    for number in range(20):
-        assert race(server, f"k{number}", 8) == [200] + [412] * 7
+def test_one_winner_among_eight_threads(tmp_path: Path) -> None:
+    with S3Server(directory=tmp_path) as server:  # with files, a write is slow enough to be overtaken
+        for number in range(20):
+            assert race(server, f"k{number}", 8) == [200] + [412] * 7
 
 
 def test_half_sent_create_loses_to_a_whole_one(server: S3Server) -> None:
@@ -108,6 +109,23 @@ def test_objects_survive_a_restart(tmp_path: Path) -> None:
         client.close()
     assert {path.name for path in tmp_path.iterdir()} == {"kept"}
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"state"}
+
+
+def test_a_write_that_broke_off_leaves_the_old_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Path.write_bytes
+
+    def half(path: Path, data: bytes) -> int:
+        whole(path, data[: len(data) // 2])
+        raise OSError("no space left")
+
+    with S3Server(directory=tmp_path) as server:
+        server.put("k", b"old")
+        monkeypatch.setattr(Path, "write_bytes", half)
+        assert send(server, "PUT", "k", b"new" * 100).code == "InternalError"
+        assert server.objects() == {"k": b"old"}
+    monkeypatch.undo()
+    with S3Server(directory=tmp_path) as server:
+        assert server.objects() == {"k": b"old"}
 
 
 def served(*arguments: str) -> tuple[subprocess.Popen[str], dict[str, str]]:

@@ -157,6 +157,15 @@ def test_ranges(server: S3Server, wanted: str, status: int, body: bytes) -> None
     assert ("content-range" in reply.headers) == (status == 206)
 
 
+def test_a_part_has_no_checksum_of_the_whole(server: S3Server) -> None:
+    digest = {"x-amz-checksum-sha256": base64.b64encode(hashlib.sha256(b"0123").digest()).decode()}
+    assert send(server, "PUT", "k", b"0123", headers=digest).headers.items() >= digest.items()
+    asked = {"x-amz-checksum-mode": "ENABLED"}
+    assert send(server, "GET", "k", headers=asked).headers.items() >= digest.items()
+    part = send(server, "GET", "k", headers={**asked, "range": "bytes=1-2"}).headers
+    assert "x-amz-checksum-sha256" not in part
+
+
 def test_range_beyond_the_end(server: S3Server) -> None:
     server.put("k", b"0123456789")
     assert send(server, "GET", "k", headers={"range": "bytes=10-"}).code == "InvalidRange"
