@@ -100,8 +100,7 @@ class Acquisition:
         """(lock, None) when won; (None, the lock that is in the way or None when it has just gone)."""
         sent_at = Moment(self._clock)
         before, self._sent = self._sent, True
-        first = self._wish.timeout == 0
-        deadline = self._place.deadline(GRACE) if first else self._deadline()
+        deadline = self._deadline()
         try:
             etag = self._place.create(self._key, self._body, deadline)
         except PreconditionFailed as refused:
@@ -220,6 +219,8 @@ class Acquisition:
         return self._wish.cancel is not None and self._wish.cancel.is_set()
 
     def _deadline(self) -> float:
+        if self._wish.timeout == 0:
+            return self._place.deadline(GRACE)  # nothing is left of 0 s, and a single try must be able to end
         return min(self._end, self._place.deadline())
 
     def _read(self, deadline: float) -> LockInfo | None:
