@@ -80,13 +80,9 @@ class Endpoint:
         if self.configured:
             raise ConfigurationError(f"the endpoint {self.host} was configured and is not left for region {region!r}")
         moved = resolve(
-            self.service,
-            region=region,
-            endpoint_url=None,
-            path_style=self.path_style,
-            dualstack=self.dualstack,
-            fips=self.fips,
-        )
+            self.service, region=region, endpoint_url=None,
+            path_style=self.path_style, dualstack=self.dualstack, fips=self.fips,
+        )  # fmt: skip
         if moved.partition != self.partition:
             raise ConfigurationError(f"region {region!r} is not in the partition {self.partition} of {self.host}")
         return moved
@@ -105,8 +101,7 @@ class Endpoint:
     def _by_path(self, bucket: str) -> bool:
         if self.path_style or (self.path_style is None and self.configured):
             return True
-        # A dotted name has no certificate (*.*.host), other names are no DNS labels, addresses have no
-        # subdomains.
+        # A dotted name has no certificate (*.*.host), other names are no DNS labels, addresses have no subdomains.
         return not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket) or _is_address(self.host)
 
 
@@ -126,7 +121,7 @@ def resolve(
     if endpoint_url:
         if dualstack or fips:
             raise ConfigurationError(
-                "dual-stack and FIPS cannot be combined with an endpoint URL; name that host in the URL"
+                "dual-stack and FIPS cannot be combined with an endpoint URL; name that host in it"
             )
         scheme, host, base = _parse_url(endpoint_url)
         region = _configured_region(region, host)
@@ -138,14 +133,12 @@ def resolve(
         )
     if checked_region(region) is None or _PSEUDO_REGION.fullmatch(region):
         raise ConfigurationError(f"{region!r} is not the name of an AWS region, such as eu-central-1")
+    host = _amazon_host(service, region, dualstack, fips)
+    return Endpoint(service, "https", host, "", region, _partition(region)[0], path_style, False, dualstack, fips)
+
+
+def _amazon_host(service: str, region: str, dualstack: bool, fips: bool) -> str:
     partition, _, suffix, dual_suffix = _partition(region)
-    host = _amazon_host(service, region, partition, suffix, dual_suffix, dualstack, fips)
-    return Endpoint(service, "https", host, "", region, partition, path_style, False, dualstack, fips)
-
-
-def _amazon_host(
-    service: str, region: str, partition: str, suffix: str, dual_suffix: str, dualstack: bool, fips: bool
-) -> str:
     if fips and service == "s3" and partition == "aws-cn":
         raise ConfigurationError("S3 has no FIPS endpoints in the aws-cn partition")
     # In GovCloud the ordinary STS hosts are the FIPS ones, but for dual-stack.
@@ -163,9 +156,7 @@ def _configured_region(region: str | None, host: str) -> str:
     # Elsewhere region names are free ("auto", "garage", "RegionOne"), but they go into the signature's scope.
     if region:
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", region) is None:
-            raise ConfigurationError(
-                f"{region!r} cannot be a region: only letters, digits, '.', '_' and '-' are allowed"
-            )
+            raise ConfigurationError(f"{region!r} cannot be a region: letters, digits, '.', '_' and '-' are allowed")
         return region
     if host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
         for label in host.split("."):
@@ -181,8 +172,9 @@ def _parse_url(url: str) -> tuple[str, str, str]:
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port
+        path = urllib.parse.unquote(parts.path, errors="strict").rstrip("/")
     except ValueError:
-        raise ConfigurationError("the endpoint URL has a malformed host or port") from None
+        raise ConfigurationError("the endpoint URL has a malformed host, port or path") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(
             "the endpoint URL must be http:// or https:// and a host, such as https://s3.example.com:9000"
@@ -196,25 +188,26 @@ def _parse_url(url: str) -> tuple[str, str, str]:
         raise ConfigurationError("the endpoint URL has an empty or zero port")
     if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
         host = f"{host}:{port}"
-    path = urllib.parse.unquote(parts.path).rstrip("/")
     if {".", ".."} & set(path.split("/")):
         raise ConfigurationError("the path of the endpoint URL must not have '.' or '..' segments")
     return parts.scheme, host, quote(path, "/")
 
 
 def _checked_host(name: str) -> str:
-    if ":" in name:
-        try:
-            # A zone ("%eth0") means something on one machine only, and no certificate holds it.
-            return f"[{ipaddress.IPv6Address(name.replace('%', ' ')).compressed}]"
-        except ValueError:
-            raise ConfigurationError(f"{name!r} in the endpoint URL is not an IPv6 address") from None
+    """`name`, in lower case as urlsplit gives it, in the form that is sent: punycode, or brackets for IPv6."""
+    host = name
     try:
-        host = name.lower() if name.isascii() else name.encode("idna").decode("ascii")
-    except UnicodeError:
+        # An IPv6 zone ("%eth0") means something on one machine only, and no certificate holds it.
+        if ":" in name and "%" not in name:
+            return f"[{ipaddress.IPv6Address(name).compressed}]"
+        if not name.isascii():
+            host = name.encode("idna").decode("ascii")
+            # IDNA of 2003 and of 2008 differ on names (with a sharp s, say) that do not come back as they were.
+            host = host if host.encode("ascii").decode("idna") == name else ""
+    except ValueError:  # UnicodeError is one
         host = ""
     if not _HOST.fullmatch(host):
-        raise ConfigurationError(f"{name!r} in the endpoint URL is not a host name")
+        raise ConfigurationError(f"{name!r} in the endpoint URL is not a host name or IP address")
     return host
 
 
@@ -223,10 +216,7 @@ def _is_address(host: str) -> bool:
 
 
 def endpoint_url_from(
-    service: str,
-    env: Mapping[str, str],
-    profile: Mapping[str, str],
-    services_section: Mapping[str, Mapping[str, str]],
+    service: str, env: Mapping[str, str], profile: Mapping[str, str], services_section: Mapping[str, Mapping[str, str]]
 ) -> str | None:
     """The endpoint URL that environment or profile set for `service`, or None. An empty one counts as none.
 

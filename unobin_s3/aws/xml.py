@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import ConfigurationError, ServiceError
@@ -23,7 +23,10 @@ from ..errors import ConfigurationError, ServiceError
 # A page of 1000 keys of 1024 bytes, every byte percent-encoded, is 3.5 MB; with markup 4 MB.
 MAX_DOCUMENT = 8 * 1024 * 1024
 MAX_ERROR = 256 * 1024
+_MAX_TAGS = 250_000
 _MAX_DEPTH = 16
+# In the order of ErrorDocument. <Token-0>, <CanonicalRequest> and <StringToSign> hold secrets and are not read.
+_ERROR_FIELDS = ("Code", "Message", "Region", "RequestId", "HostId", "Header", "ServerTime", "Endpoint")
 
 # <Contents> as S3 and most others write it: these children in this order, no blanks between them. A page made
 # wholly of these is read by this one expression, many times as fast as by expat, which reads all others.
@@ -40,7 +43,7 @@ _STRAY_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 class ListedObject(NamedTuple):
     key: str
-    etag: str  # as in the ETag header, quotes included
+    etag: str  # as the store lists it, which is with quotes but for rclone
     size: int  # bytes
     last_modified: str  # RFC 3339 as the store wrote it
 
@@ -58,7 +61,7 @@ class DeleteFailure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ErrorDocument:
-    """What an error body says, without <Token-0>, <CanonicalRequest>, <StringToSign>: those hold secrets."""
+    """What an error body says, each text one printable line; "" for what it does not say."""
 
     code: str
     message: str
@@ -70,11 +73,13 @@ class ErrorDocument:
     endpoint: str = ""
 
 
-@dataclass(slots=True)
 class _Element:
-    name: str
-    text: str = ""
-    children: list[_Element] = field(default_factory=list)
+    __slots__ = ("children", "name", "text")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.text = ""
+        self.children: list[_Element] = []
 
     def optional(self, name: str) -> str | None:
         """Text of the one child `name`, None when there is none."""
@@ -97,16 +102,17 @@ def _invalid(reason: str) -> ServiceError:
 
 
 def _decode(body: bytes, limit: int) -> str:
-    if len(body) > limit:
-        raise _invalid(f"it has {len(body)} bytes, more than {limit}")
+    # Every element costs about 200 bytes of memory, so their number is bounded like the length.
+    if len(body) > limit or body.count(b"<") > _MAX_TAGS:
+        raise _invalid(f"it is too large ({len(body)} bytes)")
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise _invalid("it is not UTF-8") from None
 
 
-def _tree(text: str) -> _Element:
-    """The document as elements, without attributes, comments and processing instructions."""
+def _root(text: str, *names: str) -> _Element:
+    """The document, whose root must be one of `names`, without attributes, comments and instructions."""
     # Imported here because puts and gets, most of what is done, never need it.
     from xml.parsers import expat
 
@@ -128,7 +134,8 @@ def _tree(text: str) -> _Element:
     def characters(data: str) -> None:
         open_elements[-1].text += data
 
-    def refuse_doctype(*_declaration: object) -> None:
+    def doctype(*_declaration: object) -> None:
+        # Entities are declared in a DOCTYPE only, so none is ever expanded.
         raise _invalid("it has a DOCTYPE")
 
     def declaration(_version: str, encoding: str | None, _standalone: int) -> None:
@@ -136,25 +143,17 @@ def _tree(text: str) -> _Element:
             raise _invalid(f"it is declared as {encoding[:20]!r}, not UTF-8")
 
     parser = expat.ParserCreate("utf-8")
-    parser.buffer_text = True
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = characters
-    # Entities are declared in a DOCTYPE only, so none is ever expanded.
-    parser.StartDoctypeDeclHandler = refuse_doctype
-    parser.XmlDeclHandler = declaration
+    parser.buffer_text, parser.buffer_size = True, 1 << 20
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, characters
+    parser.StartDoctypeDeclHandler, parser.XmlDeclHandler = doctype, declaration
     try:
         parser.Parse(text.encode(), True)
     except expat.ExpatError as error:
         raise _invalid(f"it is not well-formed XML (line {error.lineno}, column {error.offset})") from None
-    return top.children[0]
-
-
-def _root(text: str, name: str) -> _Element:
-    root = _tree(text)
-    if root.name != name:
+    root = top.children[0]
+    if root.name not in names:
         code = root.optional("Code") if root.name == "Error" else None
-        raise _invalid(f"expected <{name}>, got <{root.name[:40]}>" + (f" {_clean(code)}" if code else ""))
+        raise _invalid(f"expected <{names[0]}>, got <{root.name[:40]}>" + (f" {_clean(code)}" if code else ""))
     return root
 
 
@@ -186,7 +185,7 @@ def _plain_contents(text: str) -> tuple[_Element, list[list[str]]] | None:
         return None
     # split() gives what lies between the matches, and their groups; nothing may lie between them.
     parts = _CONTENTS.split(text[start:end])
-    columns = "\0".join(parts[1::5] + parts[2::5] + parts[3::5]).replace("&quot;", '"')
+    columns = "\0".join(parts[1::5] + parts[2::5] + parts[3::5]).replace("&quot;", '"').replace("&#34;", '"')
     encoded = columns.encode()
     cells, count = columns.split("\0"), len(parts) // 5
     if any(parts[::5]) or encoded.translate(None, _NOT_PLAIN) != encoded or len(cells) != 3 * count:
@@ -194,7 +193,8 @@ def _plain_contents(text: str) -> tuple[_Element, list[list[str]]] | None:
     # expat reads the rest with one empty element in their place, which shows that they were children of the
     # root and stood in no comment or other element.
     root = _root(f"{text[:start]}<Contents/>{text[end:]}", "ListBucketResult")
-    if [child for child in root.children if child.name == "Contents"] != [_Element("Contents")]:
+    found = [child for child in root.children if child.name == "Contents"]
+    if len(found) != 1 or found[0].text or found[0].children:
         return None
     return root, [cells[:count], cells[count : 2 * count], cells[2 * count :], parts[4::5]]
 
@@ -272,21 +272,14 @@ def fields(body: bytes, *path: str) -> dict[str, str]:
 def parse_error(body: bytes) -> ErrorDocument | None:
     """What an error body of S3 (<Error>) or STS (<ErrorResponse>) says; None for HTML, JSON and all else."""
     try:
-        root = _tree(_decode(body, MAX_ERROR))
-        error = root
+        root = error = _root(_decode(body, MAX_ERROR), "Error", "ErrorResponse")
         if root.name == "ErrorResponse":
             error = next(child for child in root.children if child.name == "Error")
-        if error.name != "Error" or not error.required("Code").strip():
-            return None
-
-        def text(name: str) -> str:
-            return _clean(error.optional(name) or "")
-
-        request_id = text("RequestId") or _clean(root.optional("RequestId") or "")
-        facts = [text(name) for name in ("HostId", "Header", "ServerTime", "Endpoint")]
-        return ErrorDocument(_clean(error.required("Code")), text("Message"), text("Region"), request_id, *facts)
+        # STS has the RequestId beside the <Error>, S3 inside.
+        given = {name: _clean(error.optional(name) or root.optional(name) or "") for name in _ERROR_FIELDS}
     except (ServiceError, StopIteration):
         return None
+    return ErrorDocument(*given.values()) if given["Code"] else None
 
 
 def _clean(text: str) -> str:
