@@ -9,10 +9,9 @@ the same value in JSON, except for `entries`, where None and [] are told apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import SnapshotFormatError
 from .gojson import JSONError, Names, Struct, child, dumps, kind_of, loads, quote
@@ -101,11 +100,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
     Raises SnapshotFormatError, with the `place`, for what breaks the rules or has no form in JSON.
     """
     try:
-        document = _SNAPSHOT.write(snapshot, "")
-        if snapshot.format_version != FORMAT_VERSION:
-            raise JSONError(f"format-version is {snapshot.format_version}, expected {FORMAT_VERSION}")
-        _validate(snapshot.entries or ())
-        return dumps(document, indent=True)
+        return dumps(_checked(snapshot), indent=True, default=_to_struct)
     except JSONError as error:
         problem, place = str(error), error.place
     raise SnapshotFormatError(f"snapshot: {problem}", place=place)
@@ -122,34 +117,53 @@ def decode_snapshot(data: bytes) -> Snapshot:
 
 def _decode(document: Any) -> Snapshot:
     document = {} if document is None else document
-    version = _SNAPSHOT.names.split(document, quick=False)[0].get("format-version", 0)
+    version = _SNAPSHOT.names.split(document)[0].get("format-version", 0)
     if type(version) is int and version != FORMAT_VERSION:
         raise JSONError(f"unsupported format-version {version} (this build expects {FORMAT_VERSION})")
     try:
-        snapshot: Snapshot = _SNAPSHOT.read(document, "", True)
+        return _checked(_SNAPSHOT.read(document, quick=True))
     except JSONError:
         # Invalid, most likely. But nulls, which stand for absent members, look like it too.
-        snapshot = _SNAPSHOT.read(document, "", False)
-    _validate(snapshot.entries or ())
-    return snapshot
+        return _checked(_SNAPSHOT.read(document, quick=False))
 
 
-def _validate(entries: Sequence[Entry]) -> None:
+def _go_time(text: str) -> str:
+    parsed = parse_offset_time(text)
+    if parsed is None:
+        raise JSONError(f"{quote(text)} is not an RFC 3339 time", "generated-at")
+    try:
+        return format_time(parsed[0], offset=parsed[1])
+    except ValueError as error:
+        raise JSONError(str(error), "generated-at") from None
+
+
+# --- rules ---
+
+
+def _checked(snapshot: Snapshot) -> Snapshot:
+    """The same, with its time in Go's form. Raises JSONError for wrong types and broken rules."""
+    _SNAPSHOT.check(snapshot, "")
+    if snapshot.format_version != FORMAT_VERSION:
+        raise JSONError(f"format-version is {snapshot.format_version}, expected {FORMAT_VERSION}")
+    _FACTORY.check(snapshot.factory, "factory")
     seen: set[str] = set()
-    for index, entry in enumerate(entries):
-        problem = _problem(entry)
-        if entry.address in seen:
-            problem = f"duplicate address {quote(entry.address)}"
-        if problem:
-            raise JSONError(problem, f"entries[{index}]")
+    for index, entry in enumerate(snapshot.entries or ()):
+        place = f"entries[{index}]"
+        _ENTRY.check(entry, place)
+        if entry.binding:
+            _BINDING.check(entry.binding, place)
+        problem = _broken_rule(entry)
+        if problem or entry.address in seen:
+            raise JSONError(problem or f"duplicate address {quote(entry.address)}", place)
         seen.add(entry.address)
+    return replace(snapshot, generated_at=_go_time(snapshot.generated_at))
 
 
-def _problem(entry: Entry) -> str:
+def _broken_rule(entry: Entry) -> str:
     """The first rule that an entry breaks, in Go's words and order; "" when it keeps all."""
+    binding = entry.binding
     if not entry.address:
         return "missing address"
-    binding = entry.binding
     if not entry.entry_kind:
         problem = "missing entry-kind"
     elif entry.entry_kind not in _CATEGORIES:
@@ -164,145 +178,122 @@ def _problem(entry: Entry) -> str:
         problem = f"binding missing {'kind' if binding.alias else 'alias'}"
     elif not -(2**63) <= entry.schema_version < 2**63:
         problem = "has a schema-version beyond 64 bits"
+    elif {*map(type, (*entry.sensitive_inputs, *entry.sensitive_outputs, *entry.depends_on))} - {str}:
+        problem = "has something else than strings in sensitive-inputs, sensitive-outputs or depends-on"
     else:
         return ""
     return f"entry {quote(entry.address)} {problem}"
 
 
-class _Kind(NamedTuple):
-    """The Python type of a member, its value when absent, and how it is read and written if not as it is."""
+# --- classes and JSON objects ---
 
-    type: type
-    zero: Callable[[], Any]
-    read: Callable[[Any, str, bool], Any] | None = None
-    write: Callable[[Any, str], Any] | None = None
 
-    def check(self, item: Any, place: str) -> Any:
-        """`item`, when its type will do."""
-        if self.type is list:
-            fits = isinstance(item, (list, tuple))
-        elif self.type is dict:
-            fits = isinstance(item, Mapping)
-        else:
-            fits = isinstance(item, self.type) and not isinstance(item, bool)
-        if not fits and not (item is None and self.zero is _NONE):
-            raise JSONError(f"must be {kind_of(self.type())}, not {kind_of(item)}", place)
-        return item
+# For each annotation used above: the usual type, which also makes the value of an absent member that has no
+# default, and the types that will do.
+_KINDS: dict[Any, tuple[type, Any]] = {
+    "str": (str, str),
+    "int": (int, int),
+    "Sequence[str]": (list, (list, tuple)),
+    "Mapping[str, Any]": (dict, Mapping),
+    "Binding | None": (Binding, (Binding, type(None))),
+    "FactoryInfo": (FactoryInfo, FactoryInfo),
+    "Sequence[Entry] | None": (list, (list, tuple, type(None))),
+}
 
 
 class _Shape:
-    """One of the classes above and its JSON object."""
+    """One of the classes above and its JSON object. The first `always` members are written even when empty."""
 
-    def __init__(self, made: Any, always: int, **kinds: _Kind) -> None:
-        self.made, self.always = made, always  # so many members are written even when empty
-        names = [attribute.replace("_", "-") for attribute in kinds]
-        self.names = Names(*names)
-        self.values = attrgetter(*kinds)
-        # Filled through their slots, frozen objects take a third of the time that __init__ takes.
-        self.members = [
-            (name, kind.type, kind, getattr(made, attribute).__set__)
-            for name, (attribute, kind) in zip(names, kinds.items(), strict=True)
-        ]
-        self.put_extra = made.extra.__set__
+    def __init__(self, made: Any, always: int, **readers: Callable[..., Any]) -> None:
+        declared = [member for member in fields(made) if member.name != "extra"]
+        self.made = made
+        self.members = [member.name.replace("_", "-") for member in declared]
+        self.always = frozenset(self.members[:always])
+        self.names = Names(*self.members)
+        self.usual = tuple(_KINDS[member.type][0] for member in declared)
+        self.accepted = [_KINDS[member.type][1] for member in declared]
+        self.zeros = list(zip(self.members, map(_maker, declared, self.usual), strict=True))
+        self.readers = [(self.members.index(name), name, read) for name, read in readers.items()]
+        self.get = attrgetter(*(member.name for member in declared))
+        # Filled through its slots, a frozen object takes half the time that its __init__ takes.
+        self.slots = [getattr(made, member.name).__set__ for member in fields(made)]
 
-    def read(self, value: Any, place: str, quick: bool) -> Any:
-        try:
-            known, extra = self.names.split(value, quick=quick)
-        except JSONError as error:
-            raise JSONError(str(error), place) from None
+    def read(self, value: Any, *, quick: bool) -> Any:
+        """The object with these members, unchecked. A `quick` one may hold nulls for absent members."""
+        known, extra = self.names.split(value, quick=quick)
+        values = [known[name] if name in known else zero() for name, zero in self.zeros]
+        for index, name, read in self.readers:
+            if name in known:
+                try:
+                    values[index] = read(known[name], quick=quick)
+                except JSONError as error:
+                    raise error.within(name) from None
+        values.append(extra)
         made = object.__new__(self.made)
-        for name, exact, kind, put in self.members:
-            if name not in known:
-                put(made, kind.zero())
-            elif kind.read:
-                put(made, kind.read(known[name], child(place, name), quick))
-            else:
-                item = known[name]
-                put(made, item if type(item) is exact else kind.check(item, child(place, name)))
-        self.put_extra(made, extra)
+        for put, item in zip(self.slots, values, strict=True):
+            put(made, item)
         return made
 
-    def write(self, value: Any, place: str) -> Struct:
-        if not isinstance(value, self.made):
+    def check(self, value: Any, place: str) -> None:
+        """Raises JSONError when `value` or one of its fields has the wrong type."""
+        if type(value) is not self.made:
             raise JSONError(f"must be {self.made.__name__}, not {kind_of(value)}", place)
-        members = Struct()
-        for index, (name, exact, kind, _), item in zip(count(), self.members, self.values(value)):
-            if type(item) is not exact:
-                kind.check(item, child(place, name))
-            if item or index < self.always:
-                members[name] = kind.write(item, child(place, name)) if kind.write and item is not None else item
+        values = self.get(value)
+        if tuple(map(type, values)) != self.usual:
+            for name, usual, accepted, item in zip(self.members, self.usual, self.accepted, values, strict=True):
+                if not isinstance(item, accepted) or isinstance(item, bool):
+                    raise JSONError(f"must be {kind_of(usual)}, not {kind_of(item)}", child(place, name))
+        if value.extra:
+            for name in value.extra:
+                if not isinstance(name, str) or name in self.names:
+                    raise JSONError("cannot be among the unknown members", child(place, name))
+
+    def struct(self, value: Any) -> Struct:
+        """The members to write."""
+        always, values = self.always, self.get(value)
+        struct = Struct({n: item for n, item in zip(self.members, values, strict=True) if item or n in always})
         for name in sorted(value.extra):
-            if self.names.find(name):
-                raise JSONError("is a known member and must not be among the unknown ones", child(place, name))
-            members[name] = value.extra[name]
-        return members
+            struct[name] = value.extra[name]
+        return struct
 
 
-def _read_entries(value: Any, place: str, quick: bool) -> list[Entry] | None:
-    _ENTRIES.check(value, place)
-    return value and [_ENTRY.read(item, f"{place}[{index}]", quick) for index, item in enumerate(value)]
+def _maker(member: Field[Any], usual: type) -> Callable[[], Any]:
+    """Makes the value of a member that is absent."""
+    if member.default_factory is not MISSING:
+        return member.default_factory
+    default = member.default
+    return usual if default is MISSING else lambda: default
 
 
-def _write_entries(entries: Sequence[Entry], place: str) -> list[Struct]:
-    return [_ENTRY.write(entry, f"{place}[{index}]") for index, entry in enumerate(entries)]
+def _read_binding(value: Any, *, quick: bool) -> Any:
+    return None if value is None else _BINDING.read(value, quick=quick)
 
 
-def _read_binding(value: Any, place: str, quick: bool) -> Binding | None:
-    return None if value is None else _BINDING.read(value, place, quick)
+def _read_factory(value: Any, *, quick: bool) -> Any:
+    return _FACTORY.read({} if value is None else value, quick=quick)
 
 
-def _read_factory(value: Any, place: str, quick: bool) -> FactoryInfo:
-    factory: FactoryInfo = _FACTORY.read({} if value is None else value, place, quick)
-    return factory
+def _read_entries(value: Any, *, quick: bool) -> Any:
+    if not isinstance(value, list):
+        return value  # null, or of a type that will be refused
+    entries = []
+    for index, item in enumerate(value):
+        try:
+            entries.append(_ENTRY.read(item, quick=quick))
+        except JSONError as error:
+            raise error.within(f"[{index}]") from None
+    return entries
 
 
-def _time(value: Any, place: str, _quick: bool = False) -> str:
-    parsed = parse_offset_time(_TIME.check(value, place))
-    if parsed is None:
-        raise JSONError(f"{quote(value)} is not an RFC 3339 time", place)
-    try:
-        return format_time(parsed[0], offset=parsed[1])
-    except ValueError as error:
-        problem = str(error)
-    raise JSONError(problem, place)
+_FACTORY = _Shape(FactoryInfo, 3)
+_BINDING = _Shape(Binding, 1)
+_ENTRY = _Shape(Entry, 2, binding=_read_binding)
+_SNAPSHOT = _Shape(Snapshot, 5, factory=_read_factory, entries=_read_entries)
+_SHAPES = {shape.made: shape for shape in (_FACTORY, _BINDING, _ENTRY, _SNAPSHOT)}
 
 
-def _strings(value: Any, place: str, _quick: bool = False) -> Any:
-    for index, item in enumerate(_LIST.check(value, place)):
-        if not isinstance(item, str):
-            raise JSONError(f"must be a string, not {kind_of(item)}", child(place, index))
-    return value
-
-
-_NONE = type(None)
-_TEXT, _INT, _MAP = _Kind(str, str), _Kind(int, int), _Kind(dict, dict)
-_TIME = _Kind(str, lambda: ZERO_TIME, _time, _time)
-_LIST = _Kind(list, list, _strings, _strings)
-_FACTORY = _Shape(FactoryInfo, 3, name=_TEXT, version=_TEXT, content_revision=_TEXT)
-_BINDING = _Shape(Binding, 1, alias=_TEXT, library_path=_TEXT, kind=_TEXT)
-_ENTRY = _Shape(
-    Entry,
-    2,
-    address=_TEXT,
-    entry_kind=_TEXT,
-    category=_TEXT,
-    binding=_Kind(Binding, _NONE, _read_binding, _BINDING.write),
-    schema_version=_INT,
-    sensitive_inputs=_LIST,
-    sensitive_outputs=_LIST,
-    trigger_hash=_TEXT,
-    inputs=_MAP,
-    outputs=_MAP,
-    depends_on=_LIST,
-)
-_ENTRIES = _Kind(list, _NONE, _read_entries, _write_entries)
-_SNAPSHOT = _Shape(
-    Snapshot,
-    5,
-    format_version=_INT,
-    factory=_Kind(FactoryInfo, FactoryInfo, _read_factory, _FACTORY.write),
-    stack=_TEXT,
-    generated_at=_TIME,
-    entries=_ENTRIES,
-    outputs=_MAP,
-)
+def _to_struct(value: Any) -> Struct:
+    shape = _SHAPES.get(type(value))
+    if shape is None:
+        raise TypeError(type(value))
+    return shape.struct(value)
