@@ -186,32 +186,6 @@ def test_what_go_tolerates_is_tolerated(key: EnvKey, monkeypatch: pytest.MonkeyP
     assert key.decrypt(VECTOR_BLOB) == VECTOR_PLAINTEXT
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("AAAA", bytes(3)),
-        (" AAAA", None),
-        ("AA\nAA", bytes(3)),
-        ("AAAA=", None),
-        ("AAAA====", None),
-        ("AAA=AAAA", None),
-        ("=AAA", None),
-        ("AA=A", None),
-        ("AAA=\n", bytes(2)),
-        ("A===", None),
-        ("AA==AA==", None),
-        ("AB==", b"\0"),
-    ],
-)
-def test_base64_rules_of_go(text: str, expected: bytes | None) -> None:
-    data = text.encode().translate(None, b"\r\n")
-    if expected is None:
-        with pytest.raises(ValueError):
-            encrypters._base64(data)
-    else:
-        assert encrypters._base64(data) == encrypters._base64(memoryview(data)) == expected
-
-
 @pytest.mark.parametrize("name", ["", "A=B", "A\0B", None, 7])
 def test_what_cannot_name_a_variable_is_refused_at_once(name: object) -> None:
     with pytest.raises(ConfigurationError, match="cannot be the name of a variable"):

@@ -9,7 +9,6 @@ tool writes it. The envelope around the result may not live here, nor anything t
 from __future__ import annotations
 
 import binascii
-import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from . import environ
 from .aws import kms
 from .datakeys import DataKeys
 from .errors import ConfigurationError, DecryptionError
+from .state.gojson import JSONError, Names, decode_base64, loads
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -212,6 +212,7 @@ class KMS:
 # --- the blob of KMS --------------------------------------------------------------------------------
 
 # Go's compact JSON, as both tools write it. It is read in place, for the payload may be 64 MiB.
+_MEMBERS = Names("version", "encrypted-key", "payload")
 _KMS_BLOB = re.compile(rb'\{"version":1,"encrypted-key":"([A-Za-z0-9+/=]*)","payload":"')
 
 
@@ -228,13 +229,13 @@ def _text(data: bytes) -> bytes:
 
 def _parse_kms_blob(blob: bytes) -> tuple[bytes, bytes]:
     """(wrapped data key, payload); DecryptionError for anything else."""
-    head = _KMS_BLOB.match(blob)
+    head, view = _KMS_BLOB.match(blob), memoryview(blob)
     try:
         if head and blob.find(b'"', head.end()) == len(blob) - 2 and blob.endswith(b'"}'):
-            wrapped, payload = _base64(head[1]), _base64(memoryview(blob)[head.end() : -2])
+            wrapped, payload = decode_base64(view[slice(*head.span(1))]), decode_base64(view[head.end() : -2])
         else:
             wrapped, payload = _parse_other_json(blob)
-    except (ValueError, RecursionError):
+    except JSONError:
         raise DecryptionError("kms encrypter: not a blob of KMS, or it was cut short or changed") from None
     if not 1 <= len(wrapped) <= kms.MAX_WRAPPED:
         raise DecryptionError(f"kms encrypter: KMS wraps no data key in {len(wrapped)} bytes; it was changed")
@@ -243,16 +244,13 @@ def _parse_kms_blob(blob: bytes) -> tuple[bytes, bytes]:
 
 def _parse_other_json(blob: bytes) -> tuple[bytes, bytes]:
     """The same document with blanks, in another order, with other members: Go reads that, so it is read."""
-    document = json.loads(blob.decode())
-    if not isinstance(document, dict):
-        raise ValueError("not an object")
-    members = {name.lower(): value for name, value in document.items()}
+    members, _ = _MEMBERS.split(loads(blob))
     version, key, payload = (members.get(name) for name in ("version", "encrypted-key", "payload"))
     if type(version) is int and version != 1:
         raise DecryptionError(f"kms encrypter: unsupported version {version} (this build expects 1)")
     if type(version) is not int or not isinstance(key, str) or not isinstance(payload, str):
-        raise ValueError("not the members of a blob")
-    return _base64(_ascii(key)), _base64(_ascii(payload))
+        raise JSONError("not the members of a blob")
+    return decode_base64(key), decode_base64(payload)
 
 
 # --- keys from the environment --------------------------------------------------------------------
@@ -276,28 +274,15 @@ def _env_cipher(name: str) -> AESGCM | None:
 def _parse_key(text: str) -> bytes | str | None:
     """The key, or what is wrong with it, or None for no text.
 
-    It does not raise: a traceback with local variables, or a chained codec error, would show nearly a key.
+    It does not raise: a traceback with local variables would show what is nearly a key.
     """
     if not text:
         return None
     try:
-        key = _base64(_ascii(text))
-    except ValueError:
+        key = decode_base64(text)
+    except JSONError:
         return "is not valid base64 (standard alphabet, with padding, no blanks)"
     return key if len(key) == _KEY_SIZE else f"decodes to {len(key)} bytes, want {_KEY_SIZE}"
-
-
-def _ascii(text: str) -> bytes:
-    """Bytes for `_base64`, without the line ends that Go skips."""
-    return text.encode("ascii").translate(None, b"\r\n")
-
-
-def _base64(data: bytes | memoryview) -> bytes:
-    """Decode as Go's base64.StdEncoding but for line ends; ValueError for anything else."""
-    # The strict mode of Python before 3.13 lets padding pass where none belongs ("AAAA=", "AAAA====").
-    if len(data) % 4 or bytes(data[-3:]) == b"===":
-        raise ValueError("wrong padding")
-    return binascii.a2b_base64(data, strict_mode=True)
 
 
 # --- the cipher -----------------------------------------------------------------------------------
