@@ -43,6 +43,7 @@ def running(answer: Answer) -> Iterator[Link]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
