@@ -31,6 +31,7 @@ from unobin_s3.errors import (
     Throttled,
     TransportError,
 )
+from unobin_s3.state.envelope import open_envelope, seal
 
 # Vector `kms` of the Go original (Go 1.26.2): the payload is the vector `env-key`, under the same 32 counted bytes.
 DATA_KEY = bytes(range(32))
@@ -59,6 +60,18 @@ def test_seals_as_the_go_tool_given_its_key_and_nonce(fake: FakeKMS, monkeypatch
     monkeypatch.setattr("secrets.token_bytes", lambda size: NONCE[:size])
     assert encrypter(fake).encrypt(VECTOR_PLAINTEXT) == VECTOR
     assert fake.calls == [("GenerateDataKey", {"KeyId": "abc", "KeySpec": "AES_256"})]
+
+
+def test_the_envelope_around_it_is_gos_and_names_the_arn(fake: FakeKMS, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.next_data_keys = [(DATA_KEY, WRAPPED)]
+    monkeypatch.setattr("secrets.token_bytes", lambda size: NONCE[:size])
+    sealed = seal(VECTOR_PLAINTEXT, "state", encrypter(fake, "alias/state"))
+    assert sealed == (
+        b'{\n  "envelope-version": 1,\n  "payload-type": "state",\n  "encrypter": {\n    "name": "kms",\n'
+        b'    "body": {\n      "key-id": "arn:aws:kms:us-east-1:111122223333:key/abc"\n    }\n  },\n'
+        b'  "ciphertext": "' + base64.b64encode(VECTOR) + b'"\n}\n'
+    )
+    assert open_envelope(sealed, "state", encrypter(fake)) == VECTOR_PLAINTEXT
 
 
 @pytest.mark.parametrize("body", [b"", b"x", b"yy", b"\x00" * 100_000])
