@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.interop.go_driver import GoMissing, GoProgram, build
+from tests.interop.sides import Pairing
 from tests.servers.launch import Site
 
 KEY_VARIABLE = "INTEROP_KEY"
@@ -36,6 +38,13 @@ def go(go_binary: Path) -> Iterator[GoProgram]:
 @pytest.fixture(params=["testing", "ministack"])
 def site(request: pytest.FixtureRequest, servers: Callable[[str], Site]) -> Site:
     return servers(request.param)
+
+
+@pytest.fixture
+def pair(go: GoProgram) -> Iterator[Pairing]:
+    """`pair(site, stack)` gives both sides of one stack."""
+    with ExitStack() as closed_at_end:
+        yield Pairing(go, closed_at_end)
 
 
 @pytest.fixture

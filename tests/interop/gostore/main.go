@@ -50,6 +50,7 @@ type request struct {
 	TimeoutMS int           `json:"timeout-ms"`
 	Rounds    int           `json:"rounds"`
 	HoldMS    int           `json:"hold-ms"`
+	RestMS    int           `json:"rest-ms"`
 	Marker    string        `json:"marker"`
 	Journal   string        `json:"journal"`
 	Payload   string        `json:"payload-type"`
@@ -147,7 +148,8 @@ func stored(s *store, r *request) (any, error) {
 	case "unlock", "force-unlock": // the format knows no difference: both delete what is there
 		return nil, s.remove(s.lockKey())
 	case "contend":
-		return s.contend(r.Rounds, r.Marker, r.Journal, time.Duration(r.HoldMS)*time.Millisecond)
+		hold, rest := time.Duration(r.HoldMS)*time.Millisecond, time.Duration(r.RestMS)*time.Millisecond
+		return s.contend(r.Rounds, r.Marker, r.Journal, hold, rest)
 	}
 	return nil, fmt.Errorf("no operation named %q", r.Op)
 }

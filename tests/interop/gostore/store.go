@@ -224,7 +224,8 @@ func holderMessage(body []byte) string {
 }
 
 // contend takes the lock again and again; a file that only one may create shows a second holder inside.
-func (s *store) contend(rounds int, marker, journal string, hold time.Duration) (overlaps int, err error) {
+// Without the rest after each turn, the holder would win nearly always, for the others sleep between their tries.
+func (s *store) contend(rounds int, marker, journal string, hold, rest time.Duration) (overlaps int, err error) {
 	for range rounds {
 		id, err := s.lock(10 * time.Minute)
 		if err != nil {
@@ -247,6 +248,7 @@ func (s *store) contend(rounds int, marker, journal string, hold time.Duration) 
 		if err := s.remove(s.lockKey()); err != nil {
 			return overlaps, err
 		}
+		time.Sleep(rest)
 	}
 	return overlaps, nil
 }
