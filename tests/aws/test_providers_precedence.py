@@ -51,10 +51,10 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
     "web identity": {
         "AWS_DEFAULT_REGION": "eu-central-1",
         "AWS_WEB_IDENTITY_TOKEN_FILE": "TOKEN",
-        "AWS_ROLE_ARN": "arn:aws:iam::1:role/env",
+        "AWS_ROLE_ARN": "ROLE/env",
     },
     "web identity without role": {"AWS_WEB_IDENTITY_TOKEN_FILE": "TOKEN"},
-    "role without web identity": {"AWS_ROLE_ARN": "arn:aws:iam::1:role/env"},
+    "role without web identity": {"AWS_ROLE_ARN": "ROLE/env"},
     "container": {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "LINK/container", "AWS_DEFAULT_REGION": "eu-west-2"},
     "instance": {
         "AWS_DEFAULT_REGION": "eu-central-1",
@@ -99,73 +99,85 @@ FILES: dict[str, tuple[str, str]] = {
         f"[dev]\n{keys('CREDDEV')}",
     ),
     "role of keys": (
-        "[default]\nrole_arn = arn:aws:iam::1:role/def\nsource_profile = base\n[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\n"
-        "source_profile = base\nregion = us-east-2\n",
+        (
+            "[default]\nrole_arn = ROLE/def\nsource_profile = base\n[profile dev]\nrole_arn = ROLE/dev\n"
+            "source_profile = base\nregion = us-east-2\n"
+        ),
         f"[base]\n{keys('BASE')}",
     ),
     "role of own keys": (
-        f"[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\nsource_profile = dev\n{keys('CONFDEV')}",
+        f"[profile dev]\nrole_arn = ROLE/dev\nsource_profile = dev\n{keys('CONFDEV')}",
         "",
     ),
     "role of a role": (
-        "[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\nsource_profile = middle\n"
-        "[profile middle]\nrole_arn = arn:aws:iam::1:role/middle\nsource_profile = base\n",
+        (
+            "[profile dev]\nrole_arn = ROLE/dev\nsource_profile = middle\n"
+            "[profile middle]\nrole_arn = ROLE/middle\nsource_profile = base\n"
+        ),
         f"[base]\n{keys('BASE')}",
     ),
     "role of a role with keys": (
-        "[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\nsource_profile = middle\n"
-        f"[profile middle]\nrole_arn = arn:aws:iam::1:role/middle\nsource_profile = base\n{keys('MIDDLE')}",
+        (
+            "[profile dev]\nrole_arn = ROLE/dev\nsource_profile = middle\n"
+            f"[profile middle]\nrole_arn = ROLE/middle\nsource_profile = base\n{keys('MIDDLE')}"
+        ),
         f"[base]\n{keys('BASE')}",
     ),
     "role of a process": (
-        "[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\nsource_profile = base\n"
-        "[profile base]\ncredential_process = PROCESS BASE\n",
+        (
+            "[profile dev]\nrole_arn = ROLE/dev\nsource_profile = base\n"
+            "[profile base]\ncredential_process = PROCESS BASE\n"
+        ),
         "",
     ),
     "role of the environment": (
-        "[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\ncredential_source = Environment\n",
+        "[profile dev]\nrole_arn = ROLE/dev\ncredential_source = Environment\n",
         "",
     ),
     "role of the container": (
-        "[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\ncredential_source = EcsContainer\n",
+        "[profile dev]\nrole_arn = ROLE/dev\ncredential_source = EcsContainer\n",
         "",
     ),
     "role of the instance": (
-        "[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\ncredential_source = Ec2InstanceMetadata\n",
+        "[profile dev]\nrole_arn = ROLE/dev\ncredential_source = Ec2InstanceMetadata\n",
         "",
     ),
-    "role of nothing": ("[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\n", ""),
+    "role of nothing": ("[profile dev]\nrole_arn = ROLE/dev\n", ""),
     "role of two": (
-        "[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\nsource_profile = base\ncredential_source = Environment\n",
+        "[profile dev]\nrole_arn = ROLE/dev\nsource_profile = base\ncredential_source = Environment\n",
         f"[base]\n{keys('BASE')}",
     ),
     "role of an unknown source": (
-        "[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\ncredential_source = environment\n",
+        "[profile dev]\nrole_arn = ROLE/dev\ncredential_source = environment\n",
         "",
     ),
-    "role of an unknown profile": ("[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\nsource_profile = x\n", ""),
+    "role of an unknown profile": ("[profile dev]\nrole_arn = ROLE/dev\nsource_profile = x\n", ""),
     "role of an empty profile": (
-        "[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\nsource_profile = x\n[profile x]\nregion = a\n",
+        "[profile dev]\nrole_arn = ROLE/dev\nsource_profile = x\n[profile x]\nregion = a\n",
         "",
     ),
     "role in a circle": (
-        "[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\nsource_profile = b\n[profile b]\nrole_arn = arn:aws:iam::1:role/b\nsource_profile = dev\n",
+        "[profile dev]\nrole_arn = ROLE/dev\nsource_profile = b\n[profile b]\nrole_arn = ROLE/b\nsource_profile = dev\n",
         "",
     ),
     "role in a circle with keys": (
-        "[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\nsource_profile = b\n"
-        f"[profile b]\nrole_arn = arn:aws:iam::1:role/b\nsource_profile = dev\n{keys('CONFB')}",
+        (
+            "[profile dev]\nrole_arn = ROLE/dev\nsource_profile = b\n"
+            f"[profile b]\nrole_arn = ROLE/b\nsource_profile = dev\n{keys('CONFB')}"
+        ),
         "",
     ),
-    "web identity": ("[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\nweb_identity_token_file = TOKEN\n", ""),
+    "web identity": ("[profile dev]\nrole_arn = ROLE/dev\nweb_identity_token_file = TOKEN\n", ""),
     "web identity and keys": (
-        f"[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\nweb_identity_token_file = TOKEN\n{keys('CONFDEV')}",
+        f"[profile dev]\nrole_arn = ROLE/dev\nweb_identity_token_file = TOKEN\n{keys('CONFDEV')}",
         "",
     ),
     "web identity without role": ("[profile dev]\nweb_identity_token_file = TOKEN\n", f"[dev]\n{keys('CREDDEV')}"),
     "role of a web identity": (
-        "[profile dev]\nrole_arn = arn:aws:iam::1:role/dev\nsource_profile = web\n"
-        "[profile web]\nrole_arn = arn:aws:iam::1:role/web\nweb_identity_token_file = TOKEN\n",
+        (
+            "[profile dev]\nrole_arn = ROLE/dev\nsource_profile = web\n"
+            "[profile web]\nrole_arn = ROLE/web\nweb_identity_token_file = TOKEN\n"
+        ),
         "",
     ),
     "single sign-on": (f"{SESSION}[profile dev]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n", ""),
@@ -205,6 +217,7 @@ class Place:
 
     def filled(self, text: str) -> str:
         for name, value in (
+            ("ROLE/", "arn:aws:iam::123456789012:role/"),
             ("TOKEN", f"{self.folder}/token"),
             ("LINK", self.link.url),
             ("PROCESS", f"{self.folder}/process"),
@@ -292,8 +305,8 @@ def _region(settings: Settings) -> str | None:
 REASONS = {
     "empty": "an empty AWS_PROFILE counts as not set, as all empty variables do here; botocore looks for profile ''",
     "sign-on": "a profile that only signs on is refused by name; botocore goes on and acts as the machine",
-    "no region": "without a region botocore does not sign for an STS that an endpoint URL names; here us-east-1 is signed",
-    "mixed": "botocore mixes role and token file from environment and profile; here a set is taken whole from one place",
+    "no region": "without a region botocore does not sign for STS at an endpoint URL; here it is signed for us-east-1",
+    "mixed": "botocore mixes role and token file from environment and profile; here both come from one place",
 }
 
 

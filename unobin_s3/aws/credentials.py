@@ -72,9 +72,7 @@ class Credentials:
             ("session_token", session_token or "none"),
         ):
             if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
-                raise ConfigurationError(
-                    f"{name} is empty, or has a blank, line break or odd character in it"
-                )
+                raise ConfigurationError(f"{name} is empty, or has a blank, line break or odd character in it")
         if expires_at is not None and expires_at.utcoffset() is None:
             raise ConfigurationError("expires_at has no time zone")
         object.__setattr__(self, "access_key_id", access_key_id)

@@ -31,9 +31,7 @@ class Environment:
         if not key:
             raise NotOffered("AWS_ACCESS_KEY_ID is not set")
         if not secret:
-            raise CredentialsError(
-                "AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not; set both or none"
-            )
+            raise CredentialsError("AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not; set both or none")
         # The older name first, as botocore does.
         token = Secret(self._env.get("AWS_SECURITY_TOKEN") or self._env.get("AWS_SESSION_TOKEN") or "")
         found = parsed(key, secret, token, self._env.get("AWS_CREDENTIAL_EXPIRATION"))
@@ -75,11 +73,7 @@ class Refused:
     def load(self) -> Credentials:
         settings = self._profiles.settings(self._profile)
         alone = not any(name in settings for name in _OWN)
-        if (
-            "sso_account_id" in settings
-            or "sso_role_name" in settings
-            or (alone and set(_SSO) & set(settings))
-        ):
+        if "sso_account_id" in settings or "sso_role_name" in settings or (alone and set(_SSO) & set(settings)):
             raise ConfigurationError(self._advice("IAM Identity Center (SSO)"))
         if "login_session" in settings and "aws_access_key_id" not in settings:
             raise ConfigurationError(self._advice("a console sign-in session"))

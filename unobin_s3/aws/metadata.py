@@ -52,7 +52,7 @@ def credentials_in(data: bytes, *, session: str, version: int | None = None) -> 
         return "the answer is not JSON"
     if not isinstance(document, dict):
         return "the answer is not a JSON object"
-    if version is not None and document.get("Version") != version:
+    if version is not None and repr(document.get("Version")) != str(version):  # true is no version
         return f"the answer's Version is not {version}"
     if document.get("Code", "Success") != "Success":
         return f"the answer says {short(document['Code'])}: {short(document.get('Message', ''))}"
@@ -60,12 +60,12 @@ def credentials_in(data: bytes, *, session: str, version: int | None = None) -> 
     texts = {}
     for name in ("AccessKeyId", "SecretAccessKey", session, "Expiration"):
         value = document.get(name)
-        if not isinstance(value, str) and (value is not None or name in required):
-            return f"{name} in the answer is {'missing' if value is None else 'not a string'}"
+        if not isinstance(value, str | None):
+            return f"{name} in the answer is not a string"
+        if not value and name in required:
+            return f"{name} in the answer is missing"
         texts[name] = value
-    return parsed(
-        texts["AccessKeyId"] or "", texts["SecretAccessKey"] or "", texts[session], texts["Expiration"]
-    )
+    return parsed(texts["AccessKeyId"] or "", texts["SecretAccessKey"] or "", texts[session], texts["Expiration"])
 
 
 class Container:
@@ -175,9 +175,7 @@ class Instance:
         end = self._now() + _STABLE
         if found.expires_at is None or found.expires_at.timestamp() > self._now():
             return found
-        logger.warning(
-            "instance metadata still gives credentials that expired at %s; using them", found.expires_at
-        )
+        logger.warning("instance metadata still gives credentials that expired at %s; using them", found.expires_at)
         until = datetime.fromtimestamp(end, UTC)
         return Credentials(found.access_key_id, found.secret_access_key, found.session_token, until)
 
@@ -190,9 +188,7 @@ class Instance:
         scheme, host, base = self._endpoint()
 
         def exchange(method: str, path: str, headers: dict[str, str], hint: str = "") -> bytes:
-            answer = _send(
-                self._transport, Request(method, scheme, host, base + path, headers), seconds, attempts
-            )
+            answer = _send(self._transport, Request(method, scheme, host, base + path, headers), seconds, attempts)
             if isinstance(answer, str):
                 raise NotOffered(f"{answer}{hint}")
             if answer.status != 200:
@@ -210,9 +206,7 @@ class Instance:
     def _number(self, variable: str, largest: float) -> float:
         text = self._setting(variable) or "1"
         if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) or not 0 < float(text) <= largest:
-            raise ConfigurationError(
-                f"{variable} must be a number from 1 to {largest:.0f}, not {short(text)!r}"
-            )
+            raise ConfigurationError(f"{variable} must be a number from 1 to {largest:.0f}, not {short(text)!r}")
         return float(text)
 
     def _endpoint(self) -> tuple[str, str, str]:
@@ -237,9 +231,7 @@ _HOPS = (
 def _refused(host: str, path: str, status: int) -> NoReturn:
     if status == 404 and "security-credentials" in path:
         raise NotOffered("no IAM role is attached to this instance")
-    raise NotOffered(
-        f"{host} answered {status} to {path}" + ("; it may be disabled" if status == 403 else "")
-    )
+    raise NotOffered(f"{host} answered {status} to {path}" + ("; it may be disabled" if status == 403 else ""))
 
 
 def instance_region(env: Mapping[str, str], transport: Transport) -> str | None:
@@ -267,26 +259,22 @@ def _send(transport: Transport, request: Request, seconds: float, attempts: int)
 
 
 def _split(url: str, variable: str) -> tuple[str, str, str, str]:
-    """Scheme, Host header, host name, request target. The URL is not repeated in errors."""
+    """Scheme, Host header, host name, request target. The URL is not repeated in errors: it may hold a password."""
     try:
         parts = urlsplit(url)
-        name, port = parts.hostname or "", parts.port
+        name, port, path = parts.hostname or "", parts.port, parts.path or "/"
+        good = re.fullmatch("[!-~]+", url) and parts.scheme in ("http", "https") and "@" not in parts.netloc
+        good = good and re.fullmatch(r"[a-z0-9_.-]+|[0-9a-f:.]+", name) and not {".", ".."} & set(path.split("/"))
     except ValueError:
-        name, port = "", None
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "") if name else ""
-    if (
-        not re.fullmatch("[!-~]+", url)
-        or parts.scheme not in ("http", "https")
-        or not re.fullmatch(r"[a-z0-9_.-]+|[0-9a-f:.]+", name)
-        or "@" in parts.netloc
-        or {".", ".."} & set(parts.path.split("/"))
-    ):
+        good = None
+    if not good:
         raise ConfigurationError(
             f"{variable} must be a URL such as http://127.0.0.1:8080/path, without user name and dot segments"
         )
     host = f"[{name}]" if ":" in name else name
-    usual = port is None or port == {"http": 80, "https": 443}[parts.scheme]
-    return parts.scheme, host if usual else f"{host}:{port}", name, target
+    if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
+        host = f"{host}:{port}"
+    return parts.scheme, host, name, path + (f"?{parts.query}" if parts.query else "")
 
 
 def _is_loopback(name: str) -> bool:

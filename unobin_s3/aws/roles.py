@@ -120,9 +120,7 @@ class Role:
         settings, world = self._world.profiles.settings(profile), self._world
         source, named = settings.get("source_profile"), settings.get("credential_source")
         if "mfa_serial" in settings:
-            raise ConfigurationError(
-                f"profile {profile!r} has mfa_serial; nobody can be asked for a code here"
-            )
+            raise ConfigurationError(f"profile {profile!r} has mfa_serial; nobody can be asked for a code here")
         if (source is None) == (named is None):
             raise ConfigurationError(
                 f"profile {profile!r} has a role_arn and needs one of source_profile and credential_source"
