@@ -66,7 +66,7 @@ class Acquisition:
         self._end = float("inf") if wish.timeout is None else self._clock.monotonic() + wish.timeout
         self._sent = False  # a create was sent, and nothing said yet that it had no effect
         self._unsure = False  # some create's answer was lost, so that it may even arrive later
-        self._announced = False
+        self._announced = self._refused = False
 
     def run(self) -> Lock:
         """The lock, or LockHeld, LockCancelled, OutcomeUnknown, ConditionalWritesUnsupported or the client's errors.
@@ -105,11 +105,18 @@ class Acquisition:
             etag = self._place.create(self._key, self._body, deadline)
         except PreconditionFailed as refused:
             self._unsure = self._unsure or refused.maybe_applied
-            self._sent = before or refused.maybe_applied
+            self._sent, self._refused = before or refused.maybe_applied, True
             found = self._read(self._place.grace(deadline))
         except OutcomeUnknown:
             self._unsure = True
             found = self._read(self._place.grace(deadline))
+        except TransportError as error:
+            # At the very end of the time there is none left to send it; that is no network failure.
+            if self._unsure:
+                raise self._unknown(f"and another attempt failed: {error}") from error
+            if not self._refused or self._clock.monotonic() < self._end:
+                raise
+            return None, None
         except AccessDenied as denied:
             denied.args = (f"{denied.args[0]}; lock() needs s3:PutObject, s3:GetObject and s3:DeleteObject",)
             raise

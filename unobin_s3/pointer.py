@@ -22,6 +22,7 @@ from .errors import (
     PointerMoved,
     PreconditionFailed,
     ServiceError,
+    TransportError,
 )
 from .place import Place
 from .state.revision import check_revision, trim_space
@@ -92,7 +93,7 @@ def swap(place: Place, fence: Pointer, body: bytes, deadline: float) -> Pointer:
     except (PreconditionFailed, NotFound) as refused:
         if refused.code == "NoSuchBucket":
             raise
-        found = read_pointer(place, place.grace(deadline))
+        found = _read_back(place, body, deadline, refused)
         if found.body == body:
             return found
         if found == fence and fence.etag is not None and not place.client.unquoted_etags:
@@ -101,7 +102,12 @@ def swap(place: Place, fence: Pointer, body: bytes, deadline: float) -> Pointer:
             return swap(place, fence, body, deadline)
         raise moved(place, fence, found) from refused
     except OutcomeUnknown as lost:
-        return _looked_up(place, fence, body, deadline, lost)
+        found = _read_back(place, body, deadline, lost)
+        if found.body == body:
+            return found
+        if found == fence:  # the write may yet arrive
+            raise _unknown(place, body, lost) from lost
+        raise moved(place, fence, found) from lost
     except AccessDenied as denied:
         denied.args = (f"{denied.args[0]}; moving the pointer needs s3:PutObject and s3:GetObject on it",)
         raise
@@ -111,14 +117,22 @@ def swap(place: Place, fence: Pointer, body: bytes, deadline: float) -> Pointer:
         return _swap_by_reading(place, fence, body, deadline)
 
 
-def _looked_up(place: Place, fence: Pointer, body: bytes, deadline: float, lost: OutcomeUnknown) -> Pointer:
-    """After a lost answer: what does the pointer hold? Still the fence means that the write may yet arrive."""
-    found = read_pointer(place, place.grace(deadline))
-    if found.body == body:
-        return found
-    if found != fence:
-        raise moved(place, fence, found) from lost
-    raise lost
+def put_pointer(place: Place, body: bytes, deadline: float) -> Pointer:
+    """Move it whatever it was: the last writer wins. Raises OutcomeUnknown when an answer stays lost."""
+    try:
+        return Pointer(body, place.put(place.layout.current, body, deadline))
+    except OutcomeUnknown as lost:
+        raise _unknown(place, body, lost) from lost
+
+
+def _read_back(place: Place, body: bytes, deadline: float, end: OutcomeUnknown | ServiceError) -> Pointer:
+    """The pointer after a write that ended so. When it cannot be read either, a lost answer stays a lost answer."""
+    try:
+        return read_pointer(place, place.grace(deadline))
+    except (TransportError, ServiceError) as failed:
+        if not end.maybe_applied:
+            raise
+        raise _unknown(place, body, failed) from end
 
 
 def _swap_by_reading(place: Place, fence: Pointer, body: bytes, deadline: float) -> Pointer:
@@ -127,7 +141,16 @@ def _swap_by_reading(place: Place, fence: Pointer, body: bytes, deadline: float)
     found = read_pointer(place, deadline)
     if found != fence:
         raise moved(place, fence, found)
-    return Pointer(body, place.put(place.layout.current, body, deadline))
+    return put_pointer(place, body, deadline)
+
+
+def _unknown(place: Place, body: bytes, reason: Exception) -> OutcomeUnknown:
+    rev, key = Pointer(body).text, place.layout.current
+    return OutcomeUnknown(
+        f"whether the pointer {place.url(key)} was moved to {rev} is not known: {reason}. The snapshot is kept; look "
+        "at the pointer again, the write may still arrive",
+        operation="PutObject", bucket=place.bucket, key=key, id=rev, maybe_applied=True,
+    )  # fmt: skip
 
 
 def moved(place: Place, fence: Pointer, found: Pointer) -> PointerMoved:

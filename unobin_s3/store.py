@@ -112,8 +112,8 @@ class Store:
         try:
             return self.get(rev)
         except NotFound as error:
-            if error.code == "NoSuchBucket":
-                raise
+            if error.operation != "GetObject" or error.code == "NoSuchBucket":
+                raise  # of a KMS key, or the bucket
             raise dangling(self._place, rev) from error
 
     def current_rev(self) -> str:

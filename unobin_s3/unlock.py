@@ -61,15 +61,17 @@ class _Removal:
         self._conditional = True
 
     def run(self, known: LockInfo | None) -> None:
-        refused = ""
+        refused: tuple[str, ServiceError] | None = None
         while True:
             lock = known or self._look()
             if lock is None:
                 return
-            if refused and lock.etag == refused:
+            if refused is not None and lock.etag == refused[0]:
                 # The condition was right and still refused: this store wants ETags without quotes (Ceph).
+                if self._place.client.unquoted_etags:
+                    raise refused[1]
                 self._place.client.unquoted_etags = True
-            refused, known = "", None
+            refused = known = None
             try:
                 self._delete(lock)
                 return
@@ -79,7 +81,7 @@ class _Removal:
             except (PreconditionFailed, NotFound) as error:
                 if error.code == "NoSuchBucket":
                     raise
-                refused = lock.etag
+                refused = lock.etag, error
             except ServiceError as error:
                 if error.status != 501 or not self._conditional:
                     raise

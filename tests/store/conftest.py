@@ -23,7 +23,7 @@ class QuickClock(Clock):
     frozen_ns: int | None = None
 
     def sleep(self, seconds: float, cancel: Any = None) -> None:
-        super().sleep(min(seconds, 0.002), cancel)
+        super().sleep(min(seconds, 0.01), cancel)
 
     def time_ns(self) -> int:
         return super().time_ns() if self.frozen_ns is None else self.frozen_ns
@@ -57,9 +57,8 @@ def client(server: S3Server) -> Iterator[S3Client]:
 
 def client_of(server: S3Server, **more: Any) -> S3Client:
     keys = Credentials(server.access_key, server.secret_key)
-    return S3Client(
-        **{"endpoint_url": server.url, "region": server.region, "credentials": keys, "clock": QuickClock()} | more
-    )
+    usual: dict[str, Any] = {"endpoint_url": server.url, "region": server.region, "credentials": keys}
+    return S3Client(**(usual | {"clock": QuickClock()} | more))
 
 
 def vouched(client: S3Client) -> StoreReport:

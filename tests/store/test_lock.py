@@ -54,7 +54,8 @@ def test_the_second_is_kept_out_and_told_by_whom(make: MakeStore) -> None:
 
 
 def test_a_waiter_gets_it_when_it_is_released(make: MakeStore) -> None:
-    first, seen = make().lock(), []
+    first = make().lock()
+    seen: list[LockInfo] = []
     won = threading.Event()
 
     def wait() -> None:
@@ -123,7 +124,15 @@ def test_arguments_are_checked_first(
 # Lost answers
 
 
-@pytest.mark.parametrize("fault", [Fault(reset=True, applied=True), Fault(500, "InternalError", applied=True), Fault(502, applied=True), Fault(504, applied=True)])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(reset=True, applied=True),
+        Fault(500, "InternalError", applied=True),
+        Fault(502, applied=True),
+        Fault(504, applied=True),
+    ],
+)
 def test_a_lock_won_by_a_lost_answer_is_ours(make: MakeStore, server: S3Server, fault: Fault) -> None:
     server.fault("PutObject /lock", fault)
     store = make()
@@ -403,7 +412,8 @@ def leased(clock: JumpingClock, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_an_expired_lease_is_taken_over_and_its_holder_cannot_write(leased: Any, clock: JumpingClock) -> None:
     server, build = leased
-    old, lost = build(), []
+    old = build()
+    lost: list[LockLost] = []
     held = old.lock(lease=10, heartbeat=False, on_lost=lost.append)
     first = old.write(snapshot("first"))
     old.set_current(first)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from hashlib import sha256
 
 from ..errors import OutcomeUnknown, PreconditionFailed, ServiceError, TransportError
@@ -62,6 +63,14 @@ def read_xml_error(response: Response) -> xml.ErrorDocument | None:
     return xml.parse_error(response.body) if response.body else None
 
 
+class Answer(Enum):
+    """What a good answer is. A portal or proxy that says 200 to everything is told by it."""
+
+    DOCUMENT = "document"  # a body, which whoever asked reads strictly
+    NOTHING = "nothing"  # no body, or at least an ETag beside it
+    OBJECT = "object"  # an object: S3 gives each an ETag
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One API call, ready to be signed: `path` and `query` are exactly what is sent."""
@@ -75,12 +84,12 @@ class Call:
     path: str
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     repeat: Repeat = Repeat.READ
     bucket: str = ""
     key: str = ""
     limit: int | None = None  # largest body of a good answer to read, in bytes
-    empty_answer: bool = False  # a good answer has no body; one that has is looked at, and may be an error
+    answer: Answer = Answer.DOCUMENT
     read_error: Callable[[Response], xml.ErrorDocument | None] = read_xml_error
 
     @property
@@ -172,8 +181,7 @@ class Caller:
             lost.args = (f"{call.where}: {lost.args[0]}",)
             return (Outcome.UNKNOWN if lost.sent else Outcome.NOT_SENT), _NO_RESPONSE, None, lost
         status = response.status
-        odd = call.empty_answer and response.body and "etag" not in response.headers
-        if 200 <= status < 300 and not response.truncated and not odd:
+        if 200 <= status < 300 and _is_right(call, response):
             return Outcome.DONE, response, None, None
         document = call.read_error(response)
         outcome = outcome_of(status, document.code if document else ("InvalidResponse" if status < 300 else ""))
@@ -256,6 +264,13 @@ class Caller:
         _logger.warning("this machine's clock is %.0f s off the service's; signing by the service's clock", -skew)
         self._skew = skew
         return True
+
+
+def _is_right(call: Call, response: Response) -> bool:
+    if response.truncated:
+        return False
+    unmarked = "etag" not in response.headers
+    return not (unmarked and (call.answer is Answer.OBJECT or (call.answer is Answer.NOTHING and response.body)))
 
 
 _NO_RESPONSE = Response(0, {}, b"")

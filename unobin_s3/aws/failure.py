@@ -38,6 +38,15 @@ _HINTS = {
     "InvalidObjectState": "the object is archived; restore it first",
 }
 
+# S3, STS and KMS send these with 400 as well.
+_DENIED = frozenset(
+    {
+        "AccessDenied", "AccessDeniedException", "ExpiredToken", "ExpiredTokenException", "IncompleteSignature",
+        "InvalidAccessKeyId", "InvalidClientTokenId", "InvalidSignatureException", "InvalidToken",
+        "MissingAuthenticationTokenException", "SignatureDoesNotMatch", "UnrecognizedClientException",
+    }
+)  # fmt: skip
+
 
 def error_class(status: int, code: str) -> type[ServiceError]:
     """The class for this answer. A 404 counts as NotFound only when the service itself said so."""
@@ -47,7 +56,7 @@ def error_class(status: int, code: str) -> type[ServiceError]:
         return Throttled
     if status == 409:
         return Conflict
-    if status in (401, 403) or code in ("ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "AccessDenied"):
+    if status in (401, 403) or code in _DENIED:
         return AccessDenied
     if status == 404 and code not in ("", "InvalidResponse"):
         return NotFound

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError, ServiceError, UnobinS3Error
 from . import xml
-from .caller import Call, Caller, Clock
+from .caller import Answer, Call, Caller, Clock
 from .credentials import Credentials, CredentialSource
 from .endpoint import check_bucket, check_key
 from .region import Regions, at
@@ -157,7 +157,7 @@ class S3Client:
         conditional = if_none_match or if_match is not None
         repeat = Repeat.CONDITIONAL if conditional else Repeat.PLAIN
         response = self._send(
-            "PutObject", "PUT", bucket, key, headers=headers, body=body, repeat=repeat, empty_answer=True,
+            "PutObject", "PUT", bucket, key, headers=headers, body=body, repeat=repeat, answer=Answer.NOTHING,
             deadline=deadline,
         )  # fmt: skip
         return response.headers.get("etag") or self.head_object(bucket, key, deadline=deadline).etag
@@ -177,7 +177,9 @@ class S3Client:
         NotFound: its `code` is NoSuchKey or NoSuchBucket.
         """
         headers = {"x-amz-checksum-mode": "ENABLED"} if verify and self.sends_checksum else {}
-        response = self._send("GetObject", "GET", bucket, key, headers=headers, limit=limit, deadline=deadline)
+        response = self._send(
+            "GetObject", "GET", bucket, key, headers=headers, limit=limit, answer=Answer.OBJECT, deadline=deadline
+        )
         wanted = response.headers.get("x-amz-checksum-sha256", "") if verify else ""
         # A multipart object's checksum has a part count behind a dash and is not the body's own.
         if wanted and "-" not in wanted and wanted != b64encode(hashlib.sha256(response.body).digest()).decode():
@@ -190,7 +192,7 @@ class S3Client:
 
     def head_object(self, bucket: str, key: str, *, deadline: float | None = None) -> ObjectInfo:
         """Metadata of the object. NotFound here may also mean that the bucket is missing: HEAD has no error body."""
-        response = self._send("HeadObject", "HEAD", bucket, key, deadline=deadline)
+        response = self._send("HeadObject", "HEAD", bucket, key, answer=Answer.OBJECT, deadline=deadline)
         return ObjectInfo(b"", response.headers)
 
     def delete_object(
@@ -208,7 +210,7 @@ class S3Client:
         """
         headers = {} if if_match is None else {"if-match": self._quoted(if_match)}
         self._send(
-            "DeleteObject", "DELETE", bucket, key, headers=headers, empty_answer=True, deadline=deadline,
+            "DeleteObject", "DELETE", bucket, key, headers=headers, answer=Answer.NOTHING, deadline=deadline,
             repeat=Repeat.ONCE if once else Repeat.PLAIN,
         )  # fmt: skip
 
@@ -286,10 +288,10 @@ class S3Client:
         body: bytes = b"",
         repeat: Repeat = Repeat.READ,
         limit: int | None = None,
-        empty_answer: bool = False,
+        answer: Answer = Answer.DOCUMENT,
         deadline: float | None = None,
     ) -> Response:
-        call = self._call(operation, method, bucket, key, query, headers, body, repeat, limit, empty_answer)
+        call = self._call(operation, method, bucket, key, query, headers, body, repeat, limit, answer)
         return self.caller.send(call, deadline=deadline)
 
     def attempt(
@@ -307,12 +309,14 @@ class S3Client:
 
         `halfway` is called when half of the body has been sent; the other half waits for it.
         """
-        call = self._call(f"{method.title()}Object", method, bucket, key, (), headers, body, Repeat.ONCE, None, False)
+        call = self._call(
+            f"{method.title()}Object", method, bucket, key, (), headers, body, Repeat.ONCE, None, Answer.DOCUMENT
+        )
         return self.caller.probe(call, deadline=self.caller.deadline(seconds), halfway=halfway)
 
     def _call(
         self, operation: str, method: str, bucket: str, key: str, query: Iterable[tuple[str, str]],
-        headers: Mapping[str, str] | None, body: bytes, repeat: Repeat, limit: int | None, empty_answer: bool,
+        headers: Mapping[str, str] | None, body: bytes, repeat: Repeat, limit: int | None, answer: Answer,
     ) -> Call:  # fmt: skip
         check_bucket(bucket)
         if key or operation.endswith("Object"):
@@ -325,7 +329,7 @@ class S3Client:
         return Call(
             operation=operation, service="s3", region=endpoint.region, method=method, scheme=address.scheme,
             host=address.host, path=address.path, query=canonical_query(query), headers=headers, body=body,
-            repeat=repeat, bucket=bucket, key=key, limit=limit, empty_answer=empty_answer,
+            repeat=repeat, bucket=bucket, key=key, limit=limit, answer=answer,
         )  # fmt: skip
 
     def _correct(

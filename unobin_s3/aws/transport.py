@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConfigurationError, TransportError
@@ -40,8 +40,8 @@ class Request:
     scheme: str  # "http" or "https"
     host: str  # as in the Host header: lower case, port only where it is not the scheme's own
     target: str  # path and query, already percent-encoded; no dot segments
-    headers: Mapping[str, str]  # lower-case names; without host and content-length, which are derived
-    body: bytes = b""
+    headers: Mapping[str, str] = field(repr=False)  # lower-case names; without host and content-length
+    body: bytes = field(default=b"", repr=False)
     halfway: Callable[[], None] | None = None  # called when half of the body is sent; the rest waits for it
 
 
@@ -51,7 +51,7 @@ class Response:
 
     status: int
     headers: Mapping[str, str]  # lower-case names; repeated ones joined by ", "
-    body: bytes
+    body: bytes = field(repr=False)
     truncated: bool = False
 
 
