@@ -14,7 +14,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -26,17 +25,7 @@ _ESCAPE = re.compile(
 )
 _SURROGATE = re.compile(r"\\u[dD]")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
-_GO_ESCAPES = {
-    7: "\\a",
-    8: "\\b",
-    9: "\\t",
-    10: "\\n",
-    11: "\\v",
-    12: "\\f",
-    13: "\\r",
-    34: '\\"',
-    92: "\\\\",
-}
+_GO_ESCAPES = dict(zip('\a\b\t\n\v\f\r"\\', 'abtnvfr"\\', strict=True))
 
 
 class JSONError(ValueError):
@@ -120,8 +109,8 @@ def quote(text: str) -> str:
 
 def _quoted(char: str) -> str:
     code = ord(char)
-    if code in _GO_ESCAPES:
-        return _GO_ESCAPES[code]
+    if char in _GO_ESCAPES:
+        return "\\" + _GO_ESCAPES[char]
     if char.isprintable():
         return char
     if 0xD800 <= code < 0xE000:
@@ -141,23 +130,21 @@ def child(place: str, key: object) -> str:
 # --- writing ---
 
 
-def dumps(value: Any, *, indent: bool, default: Callable[[Any], Any] | None = None) -> bytes:
-    """`value` as UTF-8; with `indent`, in two-space steps and with a final newline, as Go's documents in files.
+def dumps(value: Any, *, indent: bool) -> bytes:
+    """`value` as UTF-8; with `indent`, in two-space steps and with a final newline, as Go stores documents.
 
-    Takes mappings, list, tuple, str, int, float, bool, None, and what `default` turns into one of them. Raises
-    JSONError with the place of a NaN, an infinity, an integer beyond float64, a lone surrogate, a key that is not
-    a str, or a value of another type.
+    Takes mappings, list, tuple, str, int, float, bool and None. Raises JSONError with the place of a NaN, an
+    infinity, an integer beyond float64, a lone surrogate, a key that is no str, or a value of another type.
     """
     try:
-        writers = _writers(_Members(": " if indent else ":"), "\n" if indent else "", default)
-        text = writers[type(value)](value)
+        text = _writers(_Members(": " if indent else ":"), "\n" if indent else "")[type(value)](value)
         for char in "<>&\u2028\u2029":
             # The layout has none of these characters, so all are inside of strings.
             text = text.replace(char, f"\\u{ord(char):04x}")
         return (text + "\n" if indent else text).encode()
     except (TypeError, ValueError, OverflowError, RecursionError):
         pass  # raised outside of this block, so that the error does not keep the text alive
-    raise _find(value, default)
+    raise _find(value)
 
 
 class _Members(dict[str, str]):
@@ -174,26 +161,24 @@ class _Members(dict[str, str]):
 class _Writers(dict[type, Callable[[Any], str]]):
     """How to write a value of each type, at one level of indentation."""
 
-    default: Callable[[Any], str] | None = None
-
     def __missing__(self, kind: type) -> Callable[[Any], str]:
         bases = (str, int, float, Struct, Mapping, list, tuple)
-        write = next((self[base] for base in bases if issubclass(kind, base)), self.default)
-        if write is None:
+        base = next((base for base in bases if issubclass(kind, base)), None)
+        if base is None:
             raise TypeError(kind)
-        self[kind] = write
-        return write
+        self[kind] = self[base]
+        return self[base]
 
 
-def _writers(members: _Members, pad: str, default: Callable[[Any], Any] | None) -> _Writers:
-    """`pad` is a newline and the blanks of this level, or nothing. Closures take 3/4 of the time of methods here."""
+def _writers(members: _Members, pad: str) -> _Writers:
+    """`pad` is a newline and the blanks of this level, or nothing. Closures: methods would take a third more."""
     inner = pad and pad + "  "
     comma = "," + inner
     deeper: list[_Writers] = []
 
     def below() -> _Writers:
         if not deeper:
-            deeper.append(_writers(members, inner, default))
+            deeper.append(_writers(members, inner))
         return deeper[0]
 
     def write_object(value: Mapping[str, Any], names: Iterable[str]) -> str:
@@ -209,16 +194,11 @@ def _writers(members: _Members, pad: str, default: Callable[[Any], Any] | None) 
         to = below()
         return "[" + inner + comma.join([to[type(item)](item) for item in value]) + pad + "]"
 
-    def write_default(value: Any) -> str:
-        converted = default(value) if default else value
-        return writers[type(converted)](converted)
-
     writers = _Writers({str: encode_basestring, int: _integer, float: _float, bool: _boolean})
     writers[type(None)] = lambda _: "null"
     writers[Struct] = lambda value: write_object(value, value)
     writers[dict] = writers[Mapping] = lambda value: write_object(value, sorted(value))
     writers[list] = writers[tuple] = write_array
-    writers.default = write_default if default else None
     return writers
 
 
@@ -247,48 +227,46 @@ def _float(value: float) -> str:
     return sign + (digits.ljust(power + 1, "0") if power > 0 else "0." + "0" * (-power - 1) + digits)
 
 
-def _find(value: Any, default: Callable[[Any], Any] | None) -> JSONError:
+def _find(value: Any) -> JSONError:
     """What is wrong with a value that could not be written, and where: the first in document order."""
     stack: list[tuple[str, Any, int]] = [("", value, 0)]
     while stack:
         place, item, depth = stack.pop()
         problem = _problem(item)
-        if problem and default:
-            with suppress(TypeError):
-                item = default(item)
-                problem = _problem(item)
-        if problem or depth > _MAX_DEPTH:
-            return JSONError(problem or "nested too deeply", place[:200])
         if isinstance(item, Mapping):
-            for key in item:
-                problem = _problem(key) if isinstance(key, str) else f"key of type {type(key).__name__}, not str"
-                if problem:
-                    return JSONError(f"{problem} as a key" if isinstance(key, str) else problem, place)
-            below: Iterable[tuple[object, Any]] = item.items()
-        else:
-            below = enumerate(item) if isinstance(item, (list, tuple)) else ()
-        stack.extend(reversed([(child(place, key), inner, depth + 1) for key, inner in below]))
+            problem = next(filter(None, map(_key_problem, item)), "")
+        if problem or depth > _MAX_DEPTH:
+            return JSONError(problem or "is nested too deeply", place[:200])
+        pairs: Iterable[tuple[object, Any]] = ()
+        if isinstance(item, (Mapping, list, tuple)):
+            pairs = item.items() if isinstance(item, Mapping) else enumerate(item)
+        stack.extend(reversed([(child(place, key), inner, depth + 1) for key, inner in pairs]))
     return JSONError("nested too deeply")
 
 
+def _key_problem(key: object) -> str:
+    if not isinstance(key, str):
+        return f"has a key that is {kind_of(key)}, not a str"
+    return "has a key with a lone surrogate" if _problem(key) else ""
+
+
 def _problem(item: object) -> str:
-    if isinstance(item, str):
-        return "" if item.isascii() or _encodable(item) else "lone surrogate, which UTF-8 cannot hold,"
-    if isinstance(item, float):
-        return "" if math.isfinite(item) else f"{item} is not a JSON number"
-    if isinstance(item, int):
-        return "" if abs(item) < 2**1024 else "integer beyond the range of float64"
-    if item is None or isinstance(item, (Mapping, list, tuple)):
-        return ""
-    return f"{type(item).__name__} has no form in JSON"
-
-
-def _encodable(text: str) -> bool:
+    problem = ""
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        if isinstance(item, str):
+            problem = "has a lone surrogate, which UTF-8 cannot hold"
+            item.encode()
+        elif isinstance(item, int):
+            problem = "is an integer beyond the range of float64"
+            _integer(item)
+        elif isinstance(item, float):
+            problem = f"is {item}, which JSON does not have"
+            _float(item)
+        elif item is not None and not isinstance(item, (Mapping, list, tuple)):
+            return f"is {kind_of(item)}, which JSON does not have"
+    except (ValueError, OverflowError):
+        return problem
+    return ""
 
 
 # --- reading ---

@@ -100,7 +100,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
     Raises SnapshotFormatError, with the `place`, for what breaks the rules or has no form in JSON.
     """
     try:
-        return dumps(_checked(snapshot), indent=True, default=_to_struct)
+        return dumps(_SNAPSHOT.struct(_checked(snapshot)), indent=True)
     except JSONError as error:
         problem, place = str(error), error.place
     raise SnapshotFormatError(f"snapshot: {problem}", place=place)
@@ -204,7 +204,7 @@ _KINDS: dict[Any, tuple[type, Any]] = {
 class _Shape:
     """One of the classes above and its JSON object. The first `always` members are written even when empty."""
 
-    def __init__(self, made: Any, always: int, **readers: Callable[..., Any]) -> None:
+    def __init__(self, made: Any, always: int, **nested: _Shape) -> None:
         declared = [member for member in fields(made) if member.name != "extra"]
         self.made = made
         self.members = [member.name.replace("_", "-") for member in declared]
@@ -213,7 +213,7 @@ class _Shape:
         self.usual = tuple(_KINDS[member.type][0] for member in declared)
         self.accepted = [_KINDS[member.type][1] for member in declared]
         self.zeros = list(zip(self.members, map(_maker, declared, self.usual), strict=True))
-        self.readers = [(self.members.index(name), name, read) for name, read in readers.items()]
+        self.nested = [(self.members.index(name), name, shape) for name, shape in nested.items()]
         self.get = attrgetter(*(member.name for member in declared))
         # Filled through its slots, a frozen object takes half the time that its __init__ takes.
         self.slots = [getattr(made, member.name).__set__ for member in fields(made)]
@@ -222,17 +222,26 @@ class _Shape:
         """The object with these members, unchecked. A `quick` one may hold nulls for absent members."""
         known, extra = self.names.split(value, quick=quick)
         values = [known[name] if name in known else zero() for name, zero in self.zeros]
-        for index, name, read in self.readers:
-            if name in known:
-                try:
-                    values[index] = read(known[name], quick=quick)
-                except JSONError as error:
-                    raise error.within(name) from None
+        for index, name, shape in self.nested:
+            if known.get(name) is not None:
+                values[index] = shape.read_nested(known[name], name, quick)
+            else:
+                values[index] = self.zeros[index][1]()
         values.append(extra)
         made = object.__new__(self.made)
         for put, item in zip(self.slots, values, strict=True):
             put(made, item)
         return made
+
+    def read_nested(self, value: Any, place: str, quick: bool) -> Any:
+        """One object, or a list of them. What the member really wants is checked later."""
+        made = []
+        for index, item in enumerate(value if isinstance(value, list) else [value]):
+            try:
+                made.append(self.read(item, quick=quick))
+            except JSONError as error:
+                raise error.within(f"{place}[{index}]" if isinstance(value, list) else place) from None
+        return made if isinstance(value, list) else made[0]
 
     def check(self, value: Any, place: str) -> None:
         """Raises JSONError when `value` or one of its fields has the wrong type."""
@@ -252,6 +261,10 @@ class _Shape:
         """The members to write."""
         always, values = self.always, self.get(value)
         struct = Struct({n: item for n, item in zip(self.members, values, strict=True) if item or n in always})
+        for _, name, shape in self.nested:
+            item = struct.get(name)
+            if item:
+                struct[name] = [*map(shape.struct, item)] if isinstance(item, (list, tuple)) else shape.struct(item)
         for name in sorted(value.extra):
             struct[name] = value.extra[name]
         return struct
@@ -265,35 +278,7 @@ def _maker(member: Field[Any], usual: type) -> Callable[[], Any]:
     return usual if default is MISSING else lambda: default
 
 
-def _read_binding(value: Any, *, quick: bool) -> Any:
-    return None if value is None else _BINDING.read(value, quick=quick)
-
-
-def _read_factory(value: Any, *, quick: bool) -> Any:
-    return _FACTORY.read({} if value is None else value, quick=quick)
-
-
-def _read_entries(value: Any, *, quick: bool) -> Any:
-    if not isinstance(value, list):
-        return value  # null, or of a type that will be refused
-    entries = []
-    for index, item in enumerate(value):
-        try:
-            entries.append(_ENTRY.read(item, quick=quick))
-        except JSONError as error:
-            raise error.within(f"[{index}]") from None
-    return entries
-
-
 _FACTORY = _Shape(FactoryInfo, 3)
 _BINDING = _Shape(Binding, 1)
-_ENTRY = _Shape(Entry, 2, binding=_read_binding)
-_SNAPSHOT = _Shape(Snapshot, 5, factory=_read_factory, entries=_read_entries)
-_SHAPES = {shape.made: shape for shape in (_FACTORY, _BINDING, _ENTRY, _SNAPSHOT)}
-
-
-def _to_struct(value: Any) -> Struct:
-    shape = _SHAPES.get(type(value))
-    if shape is None:
-        raise TypeError(type(value))
-    return shape.struct(value)
+_ENTRY = _Shape(Entry, 2, binding=_BINDING)
+_SNAPSHOT = _Shape(Snapshot, 5, factory=_FACTORY, entries=_ENTRY)
