@@ -13,9 +13,7 @@ import pytest
 
 from unobin_s3.aws import sigv4
 
-EXAMPLES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "sigv4_examples.json").read_text())[
-    "header"
-]
+EXAMPLES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "sigv4_examples.json").read_text())["header"]
 EMPTY = hashlib.sha256(b"").hexdigest()
 MAY_2013 = 1369353600.0  # 20130524T000000Z
 # AWS, "Deriving the signing key", https://docs.aws.amazon.com/IAM/latest/UserGuide/signing-elements.html
@@ -125,9 +123,7 @@ def test_query_is_sorted_by_encoded_name_then_value() -> None:
 
 
 def test_values_lose_outer_blanks_and_inner_runs() -> None:
-    canonical, names = sigv4.canonical_request(
-        "GET", "/", "", {"b": "  x \t  y ", "a": ""}, "UNSIGNED-PAYLOAD"
-    )
+    canonical, names = sigv4.canonical_request("GET", "/", "", {"b": "  x \t  y ", "a": ""}, "UNSIGNED-PAYLOAD")
     assert canonical == "GET\n/\n\na:\nb:x y\n\na;b\nUNSIGNED-PAYLOAD"
     assert names == "a;b"
 

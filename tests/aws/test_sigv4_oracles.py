@@ -62,10 +62,7 @@ class Case:
         words = ["".join(r.choices(NASTY, k=r.randrange(1, 4))) for _ in range(6)]
         names = ["prefix", "list-type", "max-keys", "continuation-token", "lifecycle", *words]
         self.query = sigv4.canonical_query(
-            [
-                (r.choice(names), "".join(r.choices(NASTY, k=r.randrange(0, 5))))
-                for _ in range(r.randrange(0, 5))
-            ]
+            [(r.choice(names), "".join(r.choices(NASTY, k=r.randrange(0, 5)))) for _ in range(r.randrange(0, 5))]
         )
         self.headers = {name: r.choice(VALUES) for name in r.sample(NAMES, r.randrange(0, 5))}
         self.body = r.randbytes(r.randrange(0, 50)) if self.method in ("PUT", "POST") else b""
@@ -109,9 +106,7 @@ class Case:
         config = crt.AwsSigningConfig(
             algorithm=crt.AwsSigningAlgorithm.V4,
             signature_type=crt.AwsSignatureType.HTTP_REQUEST_HEADERS,
-            credentials_provider=crt.AwsCredentialsProvider.new_static(
-                self.access_key_id, self.secret, self.token
-            ),
+            credentials_provider=crt.AwsCredentialsProvider.new_static(self.access_key_id, self.secret, self.token),
             region=self.region,
             service=self.service,
             date=self.time,
@@ -125,9 +120,7 @@ class Case:
 
 
 def parts(authorization: str) -> tuple[str, ...]:
-    found = re.fullmatch(
-        r"AWS4-HMAC-SHA256 Credential=(\S+), SignedHeaders=(\S+), Signature=(\w{64})", authorization
-    )
+    found = re.fullmatch(r"AWS4-HMAC-SHA256 Credential=(\S+), SignedHeaders=(\S+), Signature=(\w{64})", authorization)
     assert found is not None, authorization
     return found.groups()
 

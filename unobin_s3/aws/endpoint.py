@@ -199,7 +199,7 @@ def _checked_host(name: str) -> str:
     try:
         # An IPv6 zone ("%eth0") means something on one machine only, and no certificate holds it.
         if ":" in name and "%" not in name:
-            return f"[{ipaddress.IPv6Address(name).compressed}]"
+            return f"[{ipaddress.IPv6Address(name)}]"
         if not name.isascii():
             host = name.encode("idna").decode("ascii")
             # IDNA of 2003 and of 2008 differ on names (with a sharp s, say) that do not come back as they were.

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Strict, size-capped readers of the XML that S3 and STS answer with, and the one document that is sent.
 
-No DOCTYPE, no entity declarations, no other encoding than UTF-8, no guessing: a document that is not wholly
-what was asked for is ServiceError(code="InvalidResponse"). Only error documents are read leniently (None),
-because what stands in for them comes from proxies. Nothing here sends, and no error repeats the content of a
-document.
+No DOCTYPE, no entity declarations, no other encoding than UTF-8, no guessing: a document that is not wholly what was
+asked for is ServiceError(code="InvalidResponse"), which tells its element names and keys but no other content. Only
+error documents are read leniently (None), because what stands in for them comes from proxies. Nothing here sends.
 
 Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html, .../API_DeleteObjects.html,
 .../API/ErrorResponses.html, https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
@@ -106,7 +105,7 @@ def _decode(body: bytes, limit: int) -> str:
     if len(body) > limit or body.count(b"<") > _MAX_TAGS:
         raise _invalid(f"it is too large ({len(body)} bytes)")
     try:
-        return body.decode("utf-8-sig")
+        return body.decode()
     except UnicodeDecodeError:
         raise _invalid("it is not UTF-8") from None
 
@@ -166,7 +165,7 @@ def parse_list(body: bytes, prefix: str) -> ListPage:
         keys = _url_decoded(keys)
     for key in keys:
         if not key.startswith(prefix):
-            raise _invalid(f"it lists the key {key!r}, which is not under the prefix {prefix!r}")
+            raise _invalid(f"it lists the key {key[:80]!r}, which is not under the prefix {prefix!r}")
     if any(child.name == "CommonPrefixes" for child in root.children):
         raise _invalid("it has CommonPrefixes, which were not asked for")
     truncated, token = root.required("IsTruncated"), root.optional("NextContinuationToken")
@@ -190,8 +189,8 @@ def _plain_contents(text: str) -> tuple[_Element, list[list[str]]] | None:
     cells, count = columns.split("\0"), len(parts) // 5
     if any(parts[::5]) or encoded.translate(None, _NOT_PLAIN) != encoded or len(cells) != 3 * count:
         return None
-    # expat reads the rest with one empty element in their place, which shows that they were children of the
-    # root and stood in no comment or other element.
+    # expat reads the rest with one empty element in their place, which shows that they were children of the root and
+    # stood in no comment or other element.
     root = _root(f"{text[:start]}<Contents/>{text[end:]}", "ListBucketResult")
     found = [child for child in root.children if child.name == "Contents"]
     if len(found) != 1 or found[0].text or found[0].children:
@@ -284,4 +283,4 @@ def parse_error(body: bytes) -> ErrorDocument | None:
 
 def _clean(text: str) -> str:
     """One printable line of at most 500 characters: error texts end in messages and logs."""
-    return "".join([c if c.isprintable() else " " for c in " ".join(text.split())])[:500]
+    return "".join([c if c.isprintable() else " " for c in " ".join(text[:1000].split())])[:500]
