@@ -65,8 +65,8 @@ class Acquisition:
         self._body = encode_lock(info)
         self._end = float("inf") if wish.timeout is None else self._clock.monotonic() + wish.timeout
         self._sent = False  # a create was sent, and nothing said yet that it had no effect
-        self._unsure = False  # some create's answer was lost, so that it may even arrive later
-        self._announced = self._refused = False
+        self._unsure = False  # some answer was lost, or the way back failed: our lock may be there, even later
+        self._announced = False
 
     def run(self) -> Lock:
         """The lock, or LockHeld, LockCancelled, OutcomeUnknown, ConditionalWritesUnsupported or the client's errors.
@@ -75,9 +75,12 @@ class Acquisition:
         """
         try:
             return self._win()
-        except BaseException:
+        except BaseException as error:
             if self._sent:
                 self._give_back()
+            told = isinstance(error, OutcomeUnknown) and error.id == self._info.id
+            if self._unsure and isinstance(error, UnobinS3Error) and not told:
+                raise self._unknown(error) from error
             raise
 
     def _win(self) -> Lock:
@@ -95,6 +98,8 @@ class Acquisition:
             found = self._look(found)
             if found is not None and found.id == self._info.id:
                 return self._adopted(found)
+            if self._clock.monotonic() >= self._end:
+                raise self._held(found, LockHeld)
 
     def _create(self) -> tuple[Lock | None, LockInfo | None]:
         """(lock, None) when won; (None, the lock that is in the way or None when it has just gone)."""
@@ -105,18 +110,11 @@ class Acquisition:
             etag = self._place.create(self._key, self._body, deadline)
         except PreconditionFailed as refused:
             self._unsure = self._unsure or refused.maybe_applied
-            self._sent, self._refused = before or refused.maybe_applied, True
-            found = self._read(self._place.grace(deadline))
+            self._sent = before or refused.maybe_applied
+            found = self._place.read_lock(self._place.grace(deadline))
         except OutcomeUnknown:
             self._unsure = True
-            found = self._read(self._place.grace(deadline))
-        except TransportError as error:
-            # At the very end of the time there is none left to send it; that is no network failure.
-            if self._unsure:
-                raise self._unknown(f"and another attempt failed: {error}") from error
-            if not self._refused or self._clock.monotonic() < self._end:
-                raise
-            return None, None
+            found = self._place.read_lock(self._place.grace(deadline))
         except AccessDenied as denied:
             denied.args = (f"{denied.args[0]}; lock() needs s3:PutObject, s3:GetObject and s3:DeleteObject",)
             raise
@@ -136,7 +134,7 @@ class Acquisition:
     def _confirmed(self, etag: str, sent_at: Moment) -> Lock:
         """Won by a definite answer. Stores that are not Amazon's are asked who they think has it."""
         if not self._trusted:
-            found = self._read(self._place.grace(self._deadline()))
+            found = self._place.read_lock(self._place.grace(self._deadline()))
             if found is None or found.id != self._info.id:
                 self._sent = False  # what is there is not ours; nothing is deleted
                 raise self._held(found, LockHeld)
@@ -162,7 +160,7 @@ class Acquisition:
             etag = self._place.replace(self._key, self._body, found.etag, deadline)
         except (PreconditionFailed, NotFound, OutcomeUnknown) as error:
             self._unsure = self._unsure or error.maybe_applied
-            now = self._read(self._place.grace(deadline))
+            now = self._place.read_lock(self._place.grace(deadline))
             if now is None or now.id != self._info.id:
                 return None
             lock = self._adopted(now)
@@ -178,14 +176,15 @@ class Acquisition:
 
     def _void_fences(self, lock: Lock) -> None:
         """Give the pointer new bytes, so that what the displaced holder knows of it is out of date from here on."""
+        deadline = self._place.grace(self._deadline())
         for _ in range(_REWRITES):
             lock.ensure()
-            seen = read_pointer(self._place, self._place.deadline())
+            seen = read_pointer(self._place, deadline)
             if seen.etag is None:
                 return
             try:
                 body = tailed(seen.text, self._clock.token(5))
-                lock.fence = swap(self._place, seen, body, self._place.deadline())
+                lock.fence = swap(self._place, seen, body, deadline)
                 return
             except PointerMoved as moved:
                 _logger.info("%s", moved)
@@ -230,25 +229,14 @@ class Acquisition:
             return self._place.deadline(GRACE)  # nothing is left of 0 s, and a single try must be able to end
         return min(self._end, self._place.deadline())
 
-    def _read(self, deadline: float) -> LockInfo | None:
-        """Read the lock after an uncertain end or a 412; when that fails, the end stays unknown."""
-        try:
-            return self._place.read_lock(deadline)
-        except (TransportError, ServiceError) as error:
-            if not self._unsure:
-                raise
-            raise self._unknown(f"and reading it back failed: {error}") from error
-
-    def _unknown(self, why: str) -> OutcomeUnknown:
+    def _unknown(self, end: UnobinS3Error) -> OutcomeUnknown:
         return OutcomeUnknown(
-            f"whether the lock {self._place.url(self._key)} was taken is not known: an answer was lost, {why}. If a "
+            f"whether the lock {self._place.url(self._key)} was taken is not known: an answer was lost ({end}). If a "
             f"lock with id {self._info.id} is there, `unobin-s3 unlock --id {self._info.id}` removes it",
             operation="PutObject", bucket=self._place.bucket, key=self._key, id=self._info.id, maybe_applied=True,
         )  # fmt: skip
 
-    def _held(self, found: LockInfo | None, kind: type[LockHeld]) -> UnobinS3Error:
-        if self._unsure:
-            return self._unknown(f"and the lock is now {found.described() if found else 'free'}")
+    def _held(self, found: LockInfo | None, kind: type[LockHeld]) -> LockHeld:
         holder = found or LockInfo()
         waited = "the wait was cancelled" if kind is LockCancelled else "the wait is over"
         state = f"is locked {holder.described()}" if found else "was locked by somebody who kept changing"
@@ -267,4 +255,5 @@ class Acquisition:
                 release_lock(place, found, deadline)
                 self._sent = False
         except UnobinS3Error as error:
+            self._unsure = True
             _logger.warning("the lock %s (id %s) may be left behind: %s", place.url(self._key), self._info.id, error)

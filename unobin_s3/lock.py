@@ -44,6 +44,7 @@ class Lock:
         self._on_lost = on_lost
         self._mutex = threading.RLock()
         self._ended = False
+        self._maybe_released = False  # a release ended unknown
         self._lost: LockLost | None = None
         self._stop = threading.Event()
         self._pid = os.getpid()
@@ -150,9 +151,12 @@ class Lock:
             if self._ended:
                 return
             try:
-                release_lock(self._place, self._info, self._place.deadline())
+                release_lock(self._place, self._info, self._place.deadline(), again=self._maybe_released)
             except LockLost:
                 self._end()
+                raise
+            except OutcomeUnknown:
+                self._maybe_released = True
                 raise
             self._end()
 

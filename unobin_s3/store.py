@@ -23,6 +23,7 @@ from .errors import (
     LockLost,
     NotFound,
     OutcomeUnknown,
+    PointerMissing,
     PointerMoved,
     PreconditionFailed,
     StateError,
@@ -33,7 +34,7 @@ from .holder import LockInfo
 from .lock import Lock
 from .locking import take_lock
 from .place import Place
-from .pointer import Pointer, plain, read_pointer, swap, tailed
+from .pointer import Pointer, plain, put_pointer, read_pointer, swap, tailed
 from .probe import StoreReport
 from .spill import Spill
 from .state.envelope import open_envelope, seal
@@ -125,7 +126,11 @@ class Store:
         deadline = self._place.deadline()
         rev = self._read_pointer(deadline).rev(self._place)
         if rev is None:
-            raise absent(self._place, deadline, allowed=self._allow_missing)
+            error = absent(self._place, deadline, allowed=self._allow_missing)
+            # The first write may have come between the pointer and the list.
+            rev = self._read_pointer(deadline).rev(self._place) if isinstance(error, PointerMissing) else None
+            if rev is None:
+                raise error
         return rev
 
     def get(self, rev: str, *, any_stack: bool = False) -> Snapshot:
@@ -297,7 +302,7 @@ class Store:
 
     def _put_pointer(self, body: bytes, deadline: float) -> None:
         try:
-            self._place.put(self._place.layout.current, body, deadline)
+            put_pointer(self._place, body, deadline)
         except AccessDenied:
             # Buckets may deny unconditional writes: once more as a compare-and-swap on what is there now.
             swap(self._place, read_pointer(self._place, deadline), body, deadline)

@@ -23,13 +23,14 @@ from .place import Place
 _logger = logging.getLogger(__name__)
 
 
-def release_lock(place: Place, info: LockInfo, deadline: float) -> None:
+def release_lock(place: Place, info: LockInfo, deadline: float, *, again: bool = False) -> None:
     """Delete our lock. Raises LockLost when it is gone or somebody else's before any DELETE of ours was sent.
 
     On Amazon's hosts the ETag condition alone is trusted at first; elsewhere the id is compared by a GET first.
+    `again`: an earlier call ended with OutcomeUnknown, so that a lock which is gone may be our doing.
     """
     known = info if place.client.is_amazon else None
-    _Removal(place, info.id, deadline).run(known)
+    _Removal(place, info.id, deadline, sent=again).run(known)
 
 
 def force_unlock(place: Place, id: str | None, deadline: float) -> LockInfo | None:
@@ -55,12 +56,25 @@ def force_unlock(place: Place, id: str | None, deadline: float) -> LockInfo | No
 class _Removal:
     """Look, delete what was seen, and look again after every end that is not certain."""
 
-    def __init__(self, place: Place, id: str, deadline: float) -> None:
+    def __init__(self, place: Place, id: str, deadline: float, *, sent: bool = False) -> None:
         self._place, self._id, self._deadline = place, id, deadline
-        self._sent = False  # a DELETE of ours may have taken effect
+        self._sent = sent  # a DELETE of ours may have taken effect
         self._conditional = True
 
     def run(self, known: LockInfo | None) -> None:
+        place = self._place
+        try:
+            self._remove(known)
+        except (TransportError, ServiceError) as error:
+            if not self._sent:
+                raise
+            raise OutcomeUnknown(
+                f"whether the lock {place.url(place.layout.lock)} (id {self._id}) was deleted is not known: {error}; "
+                "look at it with `unobin-s3 lock-info`",
+                operation="DeleteObject", bucket=place.bucket, key=place.layout.lock, id=self._id, maybe_applied=True,
+            ) from error  # fmt: skip
+
+    def _remove(self, known: LockInfo | None) -> None:
         refused: tuple[str, ServiceError] | None = None
         while True:
             lock = known or self._look()
@@ -96,16 +110,7 @@ class _Removal:
     def _look(self) -> LockInfo | None:
         """The lock if it is still the one we mean; None when our own DELETE has taken effect."""
         place = self._place
-        try:
-            found = place.read_lock(self._deadline)
-        except (TransportError, ServiceError) as error:
-            if not self._sent:
-                raise
-            raise OutcomeUnknown(
-                f"whether the lock {place.url(place.layout.lock)} (id {self._id}) was deleted is not known: {error}; "
-                "look at it with `unobin-s3 lock-info`",
-                operation="DeleteObject", bucket=place.bucket, key=place.layout.lock, id=self._id, maybe_applied=True,
-            ) from error  # fmt: skip
+        found = place.read_lock(place.grace(self._deadline) if self._sent else self._deadline)
         if found is not None and found.id == self._id:
             return found
         if self._sent:
