@@ -123,9 +123,13 @@ def test_query_is_sorted_by_encoded_name_then_value() -> None:
 
 
 def test_values_lose_outer_blanks_and_inner_runs() -> None:
-    canonical, names = sigv4.canonical_request("GET", "/", "", {"b": "  x \t  y ", "a": ""}, "UNSIGNED-PAYLOAD")
-    assert canonical == "GET\n/\n\na:\nb:x y\n\na;b\nUNSIGNED-PAYLOAD"
+    canonical, names = sigv4.canonical_request("GET", "/", "", {"b": "  x \t  y ", "a": ""}, "-")
+    assert canonical == "GET\n/\n\na:\nb:x y\n\na;b\n-"
     assert names == "a;b"
+    for value in ("x y ", " x y", "x\ty", "x  y"):
+        assert sigv4.canonical_request("GET", "/", "", {"a": value}, "-")[0] == "GET\n/\n\na:x y\n\na\n-"
+    for value in ("x ", " x", "x\t"):
+        assert sigv4.canonical_request("GET", "/", "", {"a": value}, "-")[0] == "GET\n/\n\na:x\n\na\n-"
 
 
 def test_only_what_the_service_acts_upon_is_signed() -> None:
@@ -177,7 +181,7 @@ def test_the_time_is_utc_and_whole_seconds() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"method": "GET"}, {"host": "bucket.example.com:9000"}, {"path": "/Key"}, {"query": "a="},
+        {"method": "GET"}, {"host": "bucket.example.com:443"}, {"path": "/Key"}, {"query": "a="},
         {"headers": {"if-match": '"x"'}}, {"payload_hash": "0" * 64}, {"access_key_id": "AKIE"},
         {"secret_access_key": "Secret"}, {"session_token": "t"}, {"region": "us-east-2"}, {"service": "sts"},
         {"now": MAY_2013 + 1}, {"now": MAY_2013 + 86400},
