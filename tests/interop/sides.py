@@ -10,6 +10,7 @@ from typing import Any
 from tests.interop.go_driver import GoProgram, GoStore
 from tests.servers.launch import Site
 from unobin_s3 import Credentials, S3Client, Store, decode_snapshot, encode_snapshot
+from unobin_s3.aws.caller import Clock
 from unobin_s3.encrypters import Encrypter, Noop
 
 FACTORY = "factory"
@@ -52,9 +53,11 @@ class Pairing:
         self._go = go
         self._closed_at_end = closed_at_end
 
-    def client(self, site: Site) -> S3Client:
+    def client(self, site: Site, clock: Clock | None = None) -> S3Client:
         keys = Credentials(site.access_key, site.secret_key)
-        made = S3Client(region=site.region, credentials=keys, endpoint_url=site.url, path_style=True, env={})
+        made = S3Client(
+            region=site.region, credentials=keys, endpoint_url=site.url, path_style=True, clock=clock, env={}
+        )
         return self._closed_at_end.enter_context(closing(made))
 
     def __call__(
@@ -63,6 +66,7 @@ class Pairing:
         stack: str,
         encrypter: Encrypter | None = None,
         go_encrypter: dict[str, object] | None = None,
+        clock: Clock | None = None,
         **store: Any,
     ) -> Sides:
         """Both under Noop unless both encrypters are given. `store`: further arguments of Store."""
@@ -72,7 +76,7 @@ class Pairing:
             kms_endpoint=site.url, keys=keys, poll=0.02,
         )  # fmt: skip
         python = Store(
-            self.client(site), bucket=site.bucket, factory=FACTORY, stack=stack, encrypter=encrypter or Noop(),
+            self.client(site, clock), bucket=site.bucket, factory=FACTORY, stack=stack, encrypter=encrypter or Noop(),
             **store,
         )  # fmt: skip
         return Sides(site, stack, go_store, python)

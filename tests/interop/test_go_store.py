@@ -17,6 +17,7 @@ from tests.interop.go_driver import GoError
 from tests.interop.sides import FACTORY, Pairing, Sides, snapshot
 from tests.servers.launch import Site
 from unobin_s3 import KMS, Credentials, EnvKey, NoCurrentSnapshot, NotFound, PointerInvalid, sort_revisions
+from unobin_s3.aws.caller import Clock
 
 
 @pytest.fixture(params=["noop", "env-key"])
@@ -54,6 +55,25 @@ def test_mixed_history(sides: Sides) -> None:
     with pytest.raises(GoError) as missing:
         sides.go.get(written[0])
     assert missing.value.kind == "absent"
+
+
+class Standing(Clock):
+    """A clock whose nanoseconds do not move on."""
+
+    def time_ns(self) -> int:
+        return 1_777_629_600_000_000_001
+
+
+def test_suffix_collisions(pair: Pairing, site: Site, stack: str) -> None:
+    sides = pair(site, stack, clock=Standing())
+    rev = "2026-05-01T10:00:00.000000001Z"
+    turns = ["python", "go", "python", "python", "go"]
+    expected = [rev, f"{rev}_1", f"{rev}_2", f"{rev}_3", f"{rev}_4"]
+    for n, (side, name) in enumerate(zip(turns, expected, strict=True)):
+        data = snapshot(stack, n)
+        assert (sides.write(side, data) if side == "python" else sides.go.write(data, rev=rev)) == name
+        assert sides.get("go", name) == sides.get("python", name) == data
+    assert sides.go.list() == sides.python.list() == expected
 
 
 def test_pointers(sides: Sides) -> None:
