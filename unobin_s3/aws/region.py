@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..errors import ConfigurationError
 from .caller import Call
 from .endpoint import Address, Endpoint, checked_region
 from .transport import Response
@@ -54,13 +55,16 @@ class Regions:
         region = checked_region(named or ask(call.bucket) or "")
         if region is None or region == call.region:
             return None
+        try:
+            moved = self._endpoint().with_region(region)
+        except ConfigurationError:
+            return None  # in another partition; the refusal itself says more
         _logger.warning(
             "bucket %s is in region %s, not %s; set region to save a request",
             call.bucket,
             region,
             call.region,
         )
-        moved = self._endpoint().with_region(region)
         with self._lock:
             self._known[call.bucket] = moved
         return at(call, moved.locate(call.bucket, call.key), region)

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError, ServiceError, UnobinS3Error
 from . import xml
 from .caller import Answer, Call, Caller, Clock
 from .credentials import Credentials, CredentialSource
-from .endpoint import check_bucket, check_key
+from .endpoint import check_key
 from .region import Regions, at
 from .retry import Repeat
 from .settings import Limits, Settings
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-_LIST_LIMIT = 16 * 1024 * 1024  # a page of 1,000 keys of 1,024 bytes, every byte escaped, is under 8 MB
+_LIST_LIMIT = xml.MAX_DOCUMENT
 _DELETE_MAX = 1000  # keys in one DeleteObjects request
 
 
@@ -318,8 +318,7 @@ class S3Client:
         self, operation: str, method: str, bucket: str, key: str, query: Iterable[tuple[str, str]],
         headers: Mapping[str, str] | None, body: bytes, repeat: Repeat, limit: int | None, answer: Answer,
     ) -> Call:  # fmt: skip
-        check_bucket(bucket)
-        if key or operation.endswith("Object"):
+        if not key and operation.endswith("Object"):
             check_key(key)
         endpoint = self._regions.endpoint(bucket)
         address = endpoint.locate(bucket, key)

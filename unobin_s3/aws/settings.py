@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .. import environ
 from ..errors import ConfigurationError
@@ -147,15 +147,15 @@ class Settings:
         return text.lower() in _TRUE
 
     def _transport(self, given: Transport | httpx.BaseTransport | None, ca_bundle: str | None) -> Transport:
-        if given is not None and hasattr(given, "send"):
-            return given
         if given is not None and not hasattr(given, "handle_request"):
+            if hasattr(given, "send") and not type(given).__module__.startswith("httpx"):
+                return given
             raise ConfigurationError(
                 "transport must be a httpx.BaseTransport (not a Client, which merges headers and follows redirects)"
             )
         if ca_bundle is None and not self.env.get("AWS_CA_BUNDLE") and not self._endpoint_url:
             ca_bundle = self.profile.get("ca_bundle")
-        return HttpxTransport(self.env, ca_bundle=ca_bundle, custom=given)
+        return HttpxTransport(self.env, ca_bundle=ca_bundle, custom=cast("httpx.BaseTransport | None", given))
 
     def _source(self, given: Credentials | CredentialSource | None, caller: Caller) -> CredentialSource:
         if isinstance(given, Credentials):
