@@ -316,7 +316,8 @@ def exclusion(subject: Subject) -> str:
             )
             for _ in range(8)
         ]
-        stack.callback(lambda: [process.kill() for process in crowd])
+        for process in crowd:
+            stack.callback(process.kill)
         ready = [process.stdout.readline() for process in crowd if process.stdout]
         assert ready == ["ready\n"] * 8
         for process in crowd:

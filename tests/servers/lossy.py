@@ -9,7 +9,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from io import BufferedIOBase
 from urllib.parse import urlsplit
 
 
@@ -54,7 +54,7 @@ class _Exchange(socketserver.StreamRequestHandler):
             self.wfile.write(answer)
 
 
-def _read_request(stream: BinaryIO) -> tuple[bytes, bytes]:
+def _read_request(stream: BufferedIOBase) -> tuple[bytes, bytes]:
     head, length = b"", 0
     for line in iter(stream.readline, b""):
         head += line

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""What is shipped: built with the declared backend, listed exactly, small, and typed for those who install it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+from tests.servers import processes, venvs
+
+ROOT = Path(__file__).parents[1]
+NAME, VERSION = "unobin_s3", "0.1.0"
+_BUILD = "import sys; from flit_core import buildapi as b; b.build_wheel(sys.argv[1]); b.build_sdist(sys.argv[1])"
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheel and sdist, from a copy that holds nothing git would not have."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / NAME, source / NAME, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    subprocess.run([sys.executable, "-c", _BUILD, str(target)], cwd=source, check=True)
+    return target
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> Iterator[zipfile.ZipFile]:
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as opened:
+        yield opened
+
+
+def metadata(wheel: zipfile.ZipFile) -> Message:
+    return Parser().parsestr(wheel.read(f"{NAME}-{VERSION}.dist-info/METADATA").decode())
+
+
+def modules() -> set[str]:
+    return {path.relative_to(ROOT).as_posix() for path in (ROOT / NAME).rglob("*.py")} | {f"{NAME}/py.typed"}
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    info = {f"{NAME}-{VERSION}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
+    assert set(wheel.namelist()) == modules() | info | {f"{NAME}-{VERSION}.dist-info/licenses/LICENSE"}
+
+
+def test_wheel_is_small(wheel: zipfile.ZipFile) -> None:
+    assert Path(str(wheel.filename)).stat().st_size <= 110_000
+
+
+def test_sdist_builds_what_the_wheel_holds(dist: Path) -> None:
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert names == modules() | {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO"}
+
+
+def test_dependencies(wheel: zipfile.ZipFile) -> None:
+    required = metadata(wheel).get_all("Requires-Dist") or []
+    assert [text for text in required if "extra ==" not in text] == ["httpx>=0.27,<1", "cryptography>=42"]
+    assert metadata(wheel)["Requires-Python"] == ">=3.11"
+
+
+def test_version_is_one(wheel: zipfile.ZipFile) -> None:
+    import unobin_s3
+
+    assert unobin_s3.__version__ == metadata(wheel)["Version"] == VERSION
+
+
+@pytest.fixture(scope="module")
+def tools() -> Path:
+    try:
+        return venvs.environment("packaging", "twine==7.0.0", "basedpyright==1.40.2", "mypy==2.4.1")
+    except processes.Unavailable as reason:
+        pytest.skip(f"PACKAGING NOT CHECKED: {reason}")
+
+
+def test_twine_accepts_both(dist: Path, tools: Path) -> None:
+    files = [str(path) for path in dist.iterdir()]
+    done = subprocess.run([tools / "twine", "check", "--strict", *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a new environment that has the wheel and borrows our dependencies. The source is elsewhere."""
+    home = tmp_path_factory.mktemp("installed")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python")]
+    subprocess.run([*pip, "install", "-q", "--no-deps", "--no-index", next(dist.glob("*.whl"))], check=True)
+    packages = next((home / "lib").iterdir()) / "site-packages"
+    (packages / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"])
+    return home / "bin"
+
+
+def test_types_as_pyright_sees_them(installed: Path, tools: Path, tmp_path: Path) -> None:
+    """Of every name that the package exports the type is known; no stub, no Any by accident."""
+    env = {**os.environ, "PATH": f"{installed}:{os.environ['PATH']}", "VIRTUAL_ENV": str(installed.parent)}
+    words = [str(tools / "basedpyright"), "--verifytypes", NAME, "--ignoreexternal", "--outputjson"]
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    report = json.loads(done.stdout)["typeCompleteness"]
+    assert report["packageRootDirectory"].startswith(str(installed.parent))
+    assert report["exportedSymbolCounts"]["withKnownType"] > 100
+    assert report["exportedSymbolCounts"]["withUnknownType"] == 0
+    doubtful = [s["name"] for s in report["symbols"] if s["isTypeAmbiguous"] and s["name"].count(".") == 1]
+    assert doubtful == []
+
+
+_USE = """
+from unobin_s3 import EnvKey, Lock, S3Client, Snapshot, Store
+
+def use(store: Store, client: S3Client) -> str:
+    lock: Lock = store.lock(timeout=None)
+    with lock:
+        snapshot: Snapshot = store.current()
+        rev: str = store.write(snapshot)
+        store.set_current(rev)
+    revs: list[str] = store.list()
+    etag: str = client.put_object("b", "k", b"", if_none_match=True)
+    store.lock(timeout="soon")  # type: ignore[arg-type]
+    EnvKey(1)  # type: ignore[arg-type]
+    return etag + revs[0]
+"""
+
+
+def test_types_as_mypy_sees_them(installed: Path, tools: Path, tmp_path: Path) -> None:
+    """A user's strict check against the installed wheel; an ignored error that is none fails as unused."""
+    (tmp_path / "use.py").write_text(_USE)
+    words = [tools / "mypy", "--strict", "--python-executable", installed / "python", "use.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
