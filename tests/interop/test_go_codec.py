@@ -30,7 +30,7 @@ def in_python(data: bytes) -> bytes | None:
         return None
 
 
-@many(800)
+@many(600)
 @given(texts=generated.valid)
 def test_a_valid_snapshot_gives_the_same_bytes(go: GoProgram, texts: list[bytes]) -> None:
     ours = [in_python(text) for text in texts]
