@@ -87,12 +87,12 @@ class Container:
 
     def _request(self) -> Request:
         relative = self._env.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
-        full = self._env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        full = Secret(self._env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", ""))
         if relative:
             # Without the slash the rest could become another host: http://169.254.170.2@example.com
             if not relative.startswith("/"):
                 raise ConfigurationError("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must begin with a slash")
-            full, variable = f"http://{_CONTAINER_HOST}{relative}", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
+            full, variable = Secret(f"http://{_CONTAINER_HOST}{relative}"), "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
         elif full:
             variable = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
         else:
@@ -211,13 +211,13 @@ class Instance:
 
     def _endpoint(self) -> tuple[str, str, str]:
         """Scheme, host and base path."""
-        url = self._setting("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+        url = Secret(self._setting("AWS_EC2_METADATA_SERVICE_ENDPOINT"))
         mode = (self._setting("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE") or "IPv4").lower()
         if mode not in ("ipv4", "ipv6"):
             raise ConfigurationError(
                 f"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE must be IPv4 or IPv6, not {short(mode)!r}"
             )
-        url = url or ("http://[fd00:ec2::254]" if mode == "ipv6" else "http://169.254.169.254")
+        url = url or Secret("http://[fd00:ec2::254]" if mode == "ipv6" else "http://169.254.169.254")
         scheme, host, _, target = _split(url, "AWS_EC2_METADATA_SERVICE_ENDPOINT")
         return scheme, host, target.rstrip("/")
 
@@ -260,21 +260,33 @@ def _send(transport: Transport, request: Request, seconds: float, attempts: int)
 
 def _split(url: str, variable: str) -> tuple[str, str, str, str]:
     """Scheme, Host header, host name, request target. The URL is not repeated in errors: it may hold a password."""
-    try:
-        parts = urlsplit(url)
-        name, port, path = parts.hostname or "", parts.port, parts.path or "/"
-        good = re.fullmatch("[!-~]+", url) and parts.scheme in ("http", "https") and "@" not in parts.netloc
-        good = good and re.fullmatch(r"[a-z0-9_.-]+|[0-9a-f:.]+", name) and not {".", ".."} & set(path.split("/"))
-    except ValueError:
-        good = None
-    if not good:
+    split = _parts(url)
+    if split is None:
         raise ConfigurationError(
             f"{variable} must be a URL such as http://127.0.0.1:8080/path, without user name and dot segments"
         )
+    scheme, name, port, target = split
     host = f"[{name}]" if ":" in name else name
-    if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
+    if port is not None and port != {"http": 80, "https": 443}[scheme]:
         host = f"{host}:{port}"
-    return parts.scheme, host, name, path + (f"?{parts.query}" if parts.query else "")
+    return scheme, host, name, target
+
+
+def _parts(url: str) -> tuple[str, str, int | None, str] | None:
+    try:
+        parts = urlsplit(url)
+        name, port, path = parts.hostname or "", parts.port, parts.path or "/"
+    except ValueError:
+        return None
+    if (
+        not re.fullmatch("[!-~]+", url)
+        or parts.scheme not in ("http", "https")
+        or "@" in parts.netloc
+        or not re.fullmatch(r"[a-z0-9_.-]+|[0-9a-f:.]+", name)
+        or {".", ".."} & set(path.split("/"))
+    ):
+        return None
+    return parts.scheme, name, port, path + (f"?{parts.query}" if parts.query else "")
 
 
 def _is_loopback(name: str) -> bool:

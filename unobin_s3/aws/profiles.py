@@ -22,7 +22,8 @@ Section = dict[str, "str | dict[str, str]"]
 _HEADER = re.compile(r"\[([^\]]+)\]")
 _MEMBER = re.compile(r"([^=:]+?)\s*[=:]\s*(.*)")
 _NAMED = re.compile(r"""(profile|services)\s+(?:"([^"]*)"|'([^']*)'|(\S+))""")
-_SECRET = frozenset({"aws_secret_access_key", "aws_session_token", "aws_security_token"})
+# Masked in dumps; commands may hold passwords.
+_SECRET = frozenset({"aws_secret_access_key", "aws_session_token", "aws_security_token", "credential_process"})
 
 
 @dataclass(frozen=True, slots=True)
