@@ -136,6 +136,6 @@ def use(store: Store, client: S3Client) -> str:
 def test_types_as_mypy_sees_them(installed: Path, tools: Path, tmp_path: Path) -> None:
     """A user's strict check against the installed wheel; an ignored error that is none fails as unused."""
     (tmp_path / "use.py").write_text(_USE)
-    words = [tools / "mypy", "--strict", "--python-executable", installed / "python", "use.py"]
+    words = [str(tools / "mypy"), "--strict", "--python-executable", str(installed / "python"), "use.py"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

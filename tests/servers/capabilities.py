@@ -65,7 +65,7 @@ SHORTFALLS: dict[str, dict[str, str]] = {
         "guarded_delete": "condition ignored",
     }
     | _CANNOT_LOCK,
-    "minio": {},
+    "minio": {"guarded_delete": "condition ignored", "lease": NO_LEASE},
     "versitygw": {},
 }
 
