@@ -66,6 +66,7 @@ class Acquisition:
         self._end = float("inf") if wish.timeout is None else self._clock.monotonic() + wish.timeout
         self._sent = False  # a create was sent, and nothing said yet that it had no effect
         self._unsure = False  # some answer was lost, or the way back failed: our lock may be there, even later
+        self._holder: LockInfo | None = None  # whoever was in the way when we last looked
         self._announced = False
 
     def run(self) -> Lock:
@@ -81,6 +82,9 @@ class Acquisition:
             told = isinstance(error, OutcomeUnknown) and error.id == self._info.id
             if self._unsure and isinstance(error, UnobinS3Error) and not told:
                 raise self._unknown(error) from error
+            over = self._holder is not None and self._clock.monotonic() >= self._end
+            if over and isinstance(error, TransportError):
+                raise self._held(self._holder, LockHeld) from error
             raise
 
     def _win(self) -> Lock:
@@ -98,8 +102,6 @@ class Acquisition:
             found = self._look(found)
             if found is not None and found.id == self._info.id:
                 return self._adopted(found)
-            if self._clock.monotonic() >= self._end:
-                raise self._held(found, LockHeld)
 
     def _create(self) -> tuple[Lock | None, LockInfo | None]:
         """(lock, None) when won; (None, the lock that is in the way or None when it has just gone)."""
@@ -110,7 +112,7 @@ class Acquisition:
             etag = self._place.create(self._key, self._body, deadline)
         except PreconditionFailed as refused:
             self._unsure = self._unsure or refused.maybe_applied
-            self._sent = before or refused.maybe_applied
+            self._sent, self._holder = before or refused.maybe_applied, LockInfo()
             found = self._place.read_lock(self._place.grace(deadline))
         except OutcomeUnknown:
             self._unsure = True
@@ -176,7 +178,7 @@ class Acquisition:
 
     def _void_fences(self, lock: Lock) -> None:
         """Give the pointer new bytes, so that what the displaced holder knows of it is out of date from here on."""
-        deadline = self._place.grace(self._deadline())
+        deadline, self._holder = self._place.grace(self._deadline()), None
         for _ in range(_REWRITES):
             lock.ensure()
             seen = read_pointer(self._place, deadline)
@@ -210,6 +212,7 @@ class Acquisition:
 
     def _pause(self, found: LockInfo | None) -> None:
         """Announce the holder once, then wait about `poll` seconds. Raises when time is up or the wait is cancelled."""
+        self._holder = found or self._holder
         if found is not None and not self._announced and self._wish.on_wait is not None:
             self._announced = True
             self._wish.on_wait(found)

@@ -106,10 +106,7 @@ class Lock:
                 self.ensure()
                 if self._renew_once():
                     return
-            raise OutcomeUnknown(
-                f"the lock {self._url} changes while it is renewed; does another process use its id?",
-                operation="PutObject", bucket=self._place.bucket, key=self._key, id=self._info.id,
-            )  # fmt: skip
+            raise self._unknown("it changes while it is renewed; does another process use its id?")
 
     def _renew_once(self) -> bool:
         """True when renewed; False when it is ours in a state we had not seen (a late renewal): try again."""
@@ -125,7 +122,7 @@ class Lock:
                 raise self._lose(_whose(found)) from error
             if found.beat != new.beat:
                 if isinstance(error, OutcomeUnknown):
-                    raise
+                    raise self._unknown(f"whether it was renewed is not known: {error}") from error
                 self._adopt(found.etag, found.beat, None)
                 return False
             etag = found.etag
@@ -229,6 +226,12 @@ class Lock:
         if self._on_lost is not None:
             self._on_lost(self._lost)
         return self._lost
+
+    def _unknown(self, why: str) -> OutcomeUnknown:
+        return OutcomeUnknown(
+            f"the lock {self._url} (id {self._info.id}): {why}",
+            operation="PutObject", bucket=self._place.bucket, key=self._key, id=self._info.id, maybe_applied=True,
+        )  # fmt: skip
 
     def _error(self, why: str) -> LockLost:
         return LockLost(

@@ -35,8 +35,8 @@ class Place:
         return self.client.caller.deadline(seconds)
 
     def grace(self, deadline: float) -> float:
-        """The deadline of the way out: what is left, and at least GRACE seconds from now or from the deadline."""
-        return max(deadline, min(self.client.clock.monotonic(), deadline) + GRACE)
+        """The deadline of the way out: what is left, and at least GRACE seconds from now."""
+        return max(deadline, self.deadline(GRACE))
 
     def create(self, key: str, body: bytes, deadline: float) -> str:
         return self.client.put_object(
