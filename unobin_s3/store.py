@@ -22,12 +22,9 @@ from .errors import (
     LockHeld,
     LockLost,
     NotFound,
-    OutcomeUnknown,
     PointerMissing,
     PointerMoved,
-    PreconditionFailed,
     StateError,
-    UnobinS3Error,
 )
 from .guard import absent, check_owner, dangling, refuse_plaintext
 from .holder import LockInfo
@@ -36,6 +33,7 @@ from .locking import take_lock
 from .place import Place
 from .pointer import Pointer, plain, put_pointer, read_pointer, swap, tailed
 from .probe import StoreReport
+from .snapshots import create_snapshot
 from .spill import Spill
 from .state.envelope import open_envelope, seal
 from .state.layout import Layout
@@ -44,8 +42,6 @@ from .state.snapshot import Snapshot, decode_snapshot, encode_snapshot
 from .unlock import force_unlock
 
 _logger = logging.getLogger(__name__)
-
-_ATTEMPTS = 100  # names tried for one write, as in Go
 
 
 class _Unset(Enum):
@@ -171,7 +167,8 @@ class Store:
         deadline = self._place.deadline()
         try:
             self._guard_plaintext(deadline)
-            rev = self._create(sealed, deadline)
+            self._warn_older(make_revision(self._place.client.clock.time_ns()), self._fenced())
+            rev = create_snapshot(self._place, sealed, deadline)
         except BaseException as error:
             if self._spill is not None:
                 self._spill.save(sealed, self._place, error)
@@ -307,42 +304,6 @@ class Store:
             # Buckets may deny unconditional writes: once more as a compare-and-swap on what is there now.
             swap(self._place, read_pointer(self._place, deadline), body, deadline)
 
-    def _create(self, sealed: bytes, deadline: float) -> str:
-        """Take the first free name. Only after a lost answer is it read back: equal bytes may be anybody's."""
-        now = self._place.client.clock.time_ns()
-        self._warn_older(make_revision(now), self._lock.fence.text if self._lock and self._lock.fence else "")
-        for suffix in range(_ATTEMPTS):
-            rev = make_revision(now, suffix)
-            key = self._place.layout.snapshot(rev)
-            try:
-                self._place.create(key, sealed, deadline)
-            except PreconditionFailed as refused:
-                if not refused.maybe_applied or not self._is_ours(key, rev, sealed, deadline, refused):
-                    continue
-            except OutcomeUnknown as lost:
-                if not self._is_ours(key, rev, sealed, deadline, lost):
-                    raise self._unknown(rev, key, lost) from lost
-            return rev
-        raise StateError(
-            f"no free revision name after {_ATTEMPTS} attempts at {self._place.url(key)}; is the clock standing still?",
-            bucket=self._place.bucket, key=key, rev=rev,
-        )  # fmt: skip
-
-    def _is_ours(self, key: str, rev: str, sealed: bytes, deadline: float, lost: UnobinS3Error) -> bool:
-        try:
-            return self._place.get(key, self._place.grace(deadline)).body == sealed
-        except NotFound:
-            return False
-        except UnobinS3Error as error:
-            raise self._unknown(rev, key, error) from lost
-
-    def _unknown(self, rev: str, key: str, error: UnobinS3Error) -> OutcomeUnknown:
-        return OutcomeUnknown(
-            f"whether {self._place.url(key)} was written is not known: {error}. The pointer was not moved; if the "
-            "snapshot is there, it is an orphan and whole",
-            operation="PutObject", bucket=self._place.bucket, key=key, id=rev, maybe_applied=True,
-        )  # fmt: skip
-
     def _require(self, rev: str, deadline: float) -> None:
         key = self._place.layout.snapshot(rev)
         try:
@@ -350,6 +311,10 @@ class Store:
         except NotFound as error:
             error.args = (f"set-current {rev}: there is no snapshot {self._place.url(key)}; the pointer was not moved",)
             raise
+
+    def _fenced(self) -> str:
+        """The revision that this store's lock last saw as the current one, "" when it has not looked."""
+        return self._lock.fence.text if self._lock is not None and self._lock.fence is not None else ""
 
     def _guard_plaintext(self, deadline: float) -> None:
         if not self._plaintext_ok:

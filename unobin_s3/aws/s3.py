@@ -17,7 +17,7 @@ from . import xml
 from .caller import Answer, Call, Caller, Clock
 from .credentials import Credentials, CredentialSource
 from .endpoint import check_key
-from .region import Regions, at
+from .region import Regions
 from .retry import Repeat
 from .settings import Limits, Settings
 from .sigv4 import canonical_query
@@ -131,7 +131,6 @@ class S3Client:
         if_match: str | None = None,
         kms_key_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
-        content_type: str | None = None,
         deadline: float | None = None,
     ) -> str:
         """Store `body` whole and atomically, and return its ETag ("" if the store gives none even to HEAD).
@@ -143,8 +142,6 @@ class S3Client:
         if if_none_match and if_match is not None:
             raise ConfigurationError("put_object takes if_none_match or if_match, not both")
         headers = {f"x-amz-meta-{name}".lower(): value for name, value in (metadata or {}).items()}
-        if content_type:
-            headers["content-type"] = content_type
         if if_none_match:
             headers["if-none-match"] = "*"
         if if_match is not None:
@@ -259,10 +256,8 @@ class S3Client:
 
     def get_bucket_versioning(self, bucket: str, *, deadline: float | None = None) -> str:
         """ "Enabled", "Suspended", or "" for a bucket that never had it."""
-        query = (("versioning", ""),)
-        return xml.parse_versioning(
-            self._send("GetBucketVersioning", "GET", bucket, query=query, limit=_LIST_LIMIT, deadline=deadline).body
-        )
+        answer = self._send("GetBucketVersioning", "GET", bucket, query=(("versioning", ""),), deadline=deadline)
+        return xml.parse_versioning(answer.body)
 
     def head_bucket(self, bucket: str, *, deadline: float | None = None) -> Mapping[str, str]:
         """The answer's headers; raises NotFound or AccessDenied."""
@@ -337,11 +332,7 @@ class S3Client:
         """What the caller asks when a call was refused: is another region the answer?"""
 
         def ask(bucket: str) -> str | None:
-            head = Call(
-                operation="HeadBucket", service="s3", region=call.region, method="HEAD", scheme=call.scheme,
-                host=call.host, path=call.path, bucket=bucket,
-            )  # fmt: skip
-            head = at(head, self.settings.endpoint.locate(bucket), call.region)
+            head = self._call("HeadBucket", "HEAD", bucket, "", (), None, b"", Repeat.READ, None, Answer.DOCUMENT)
             try:
                 return self.caller.probe(head, deadline=deadline).headers.get("x-amz-bucket-region")
             except UnobinS3Error:

@@ -8,23 +8,21 @@ No retries, no signing, no meaning of a status: those are the caller's.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConfigurationError, TransportError
 from .proxy import proxy_for
+from .retry import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx
-
-_logger = logging.getLogger(__name__)
 
 # httpcore copies what a partial send left over; slices keep that copy small (64 MiB in one piece: +115 MB).
 _SLICE = 256 * 1024
@@ -71,76 +69,57 @@ class HttpxTransport:
     """Kept-alive connections through httpx, one pool for each (scheme, proxy); or the user's own transport.
 
     Fork-safe: a child process that inherits this object opens its own sockets and leaves the parent's alone.
-    After a broken exchange the pool is retired, so that several dead kept connections cannot fail one after another.
     """
 
     def __init__(
-        self,
-        env: Mapping[str, str],
-        *,
-        ca_bundle: str | None = None,
-        custom: httpx.BaseTransport | None = None,
+        self, env: Mapping[str, str], *, ca_bundle: str | None = None, custom: httpx.BaseTransport | None = None
     ) -> None:
-        self._env = env
-        self._ca_bundle = ca_bundle
-        self._custom = custom
+        self._env, self._ca_bundle, self._custom = env, ca_bundle, custom
         self._trust: ssl.SSLContext | None = None
-        self._pools: dict[tuple[str, str | None], _Pool] = {}
+        self._pools: dict[tuple[str, str | None], httpx.BaseTransport] = {}
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._inherited: list[dict[tuple[str, str | None], _Pool]] = []
+        self._inherited: list[object] = []
 
     def send(
         self, request: Request, *, connect: float, read: float, total: float, limit: int | None = None
     ) -> Response:
+        """One exchange (see Transport). A connection is used again only after its answer was read to the end."""
         end = time.monotonic() + total
-        pool = self._pool(request.scheme, request.host)
-        timeout = {
-            "connect": min(connect, total),
-            "read": min(read, total),
-            "write": min(read, total),
-            "pool": total,
-        }
+        read = min(read, total)
+        extensions = {"timeout": {"connect": min(connect, total), "read": read, "write": read, "pool": total}}
         try:
-            answer = pool.exchange(request, timeout, end)
+            if self._custom is not None:
+                answer = self._custom.handle_request(_whole_request(request, extensions, end))
+            else:
+                answer = self._pool(request).handle_request(_light_request(request, extensions, end))
             try:
                 status = answer.status_code
                 body, truncated = _read(answer.stream, limit if status < 300 else _ERROR_LIMIT, end)
-                headers: dict[str, str] = {}
-                for name, value in answer.headers.raw:
-                    key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-                    headers[key] = f"{headers[key]}, {text}" if key in headers else text
+                return Response(status, _lowered(answer.headers.raw), body, truncated)
             finally:
                 answer.close()
         except Exception as error:
-            self._retire(pool)
             raise _translated(error, request) from error
-        finally:
-            pool.leave()
-        return Response(status, headers, body, truncated)
 
     def close(self) -> None:
         with self._lock:
-            pools, self._pools = list(self._pools.values()), {}
-        for pool in pools:
-            pool.retire()
+            pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.close()
 
-    def _pool(self, scheme: str, host: str) -> _Pool:
-        name = (scheme, None if self._custom else proxy_for(scheme, host, self._env))
+    def _pool(self, request: Request) -> httpx.BaseTransport:
+        name = (request.scheme, proxy_for(request.scheme, request.host, self._env))
         with self._lock:
             if self._pid != os.getpid():
                 # Kept, not closed: closing here would end the parent's connections, dropping them would warn.
                 self._inherited.append(self._pools)
                 self._pools, self._pid = {}, os.getpid()
-            pool = self._pools.get(name)
-            if pool is None:
-                pool = self._pools[name] = self._open(*name)
-            pool.enter()
-        return pool
+            if name not in self._pools:
+                self._pools[name] = self._open(*name)
+            return self._pools[name]
 
-    def _open(self, scheme: str, proxy: str | None) -> _Pool:
-        if self._custom is not None:
-            return _Pool(self._custom, light=False, owned=False)
+    def _open(self, scheme: str, proxy: str | None) -> httpx.BaseTransport:
         if scheme == "https" and self._trust is None:
             loader = _TrustLoader(self._ca_bundle or self._env.get("AWS_CA_BUNDLE"), self._env)
             import httpx  # 55 ms; the CA bundle is parsed meanwhile
@@ -152,61 +131,29 @@ class HttpxTransport:
 
         # A plain-http pool never makes a TLS connection; an empty context keeps httpx from loading a CA bundle.
         context = self._trust if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=5.0)
-        transport = httpx.HTTPTransport(verify=context or True, trust_env=False, limits=limits, proxy=proxy)
-        return _Pool(transport, light=True, owned=True)
-
-    def _retire(self, pool: _Pool) -> None:
-        with self._lock:
-            for name, known in list(self._pools.items()):
-                if known is pool:
-                    del self._pools[name]
-        pool.retire()
+        # Fewer kept connections than a call has attempts: even if all of them died unnoticed, one attempt is left.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=MAX_ATTEMPTS - 1, keepalive_expiry=5.0)
+        return httpx.HTTPTransport(verify=context or True, trust_env=False, limits=limits, proxy=proxy)
 
 
-class _Pool:
-    """One httpx transport and how many exchanges are under way in it; closed when retired and idle."""
+def _lowered(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
 
-    def __init__(self, transport: httpx.BaseTransport, *, light: bool, owned: bool) -> None:
-        self._transport = transport
-        self._light = light
-        self._owned = owned
-        self._users = 0
-        self._retired = False
-        self._lock = threading.Lock()
 
-    def exchange(self, request: Request, timeout: dict[str, float], end: float) -> httpx.Response:
-        extensions = {"timeout": timeout}
-        if self._light:
-            return self._transport.handle_request(_light_request(request, extensions, end))
-        import httpx
+def _whole_request(request: Request, extensions: dict[str, Any], end: float) -> httpx.Request:
+    """For the user's own transport, which may look at anything."""
+    import httpx
 
-        url = f"{request.scheme}://{request.host}{request.target}"
-        headers = [*request.headers.items(), ("host", request.host)]
-        if _has_length(request):
-            headers.append(("content-length", str(len(request.body))))
-        stream = _stream_type()(request, end)
-        return self._transport.handle_request(
-            httpx.Request(request.method, url, headers=headers, stream=stream, extensions=extensions)
-        )
-
-    def enter(self) -> None:
-        with self._lock:
-            self._users += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._users -= 1
-            close = self._retired and self._users == 0
-        if close and self._owned:
-            self._transport.close()
-
-    def retire(self) -> None:
-        with self._lock:
-            close = not self._retired and self._users == 0
-            self._retired = True
-        if close and self._owned:
-            self._transport.close()
+    url = f"{request.scheme}://{request.host}{request.target}"
+    headers = [*request.headers.items(), ("host", request.host)]
+    if _has_length(request):
+        headers.append(("content-length", str(len(request.body))))
+    stream = _stream_type()(request, end)
+    return httpx.Request(request.method, url, headers=headers, stream=stream, extensions=extensions)
 
 
 @dataclass(slots=True)
