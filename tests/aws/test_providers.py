@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -659,21 +660,28 @@ def test_instance_metadata_that_is_switched_off_is_not_asked(value: str) -> None
     assert transport.seen == []
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@contextmanager
+def settings_of(env: dict[str, str]) -> Iterator[Settings]:
+    settings = Settings("s3", env=env)
+    yield settings
+    for transport in (settings.transport, settings._direct):
+        transport.close()
+
+
 def test_metadata_never_goes_through_a_proxy_and_sts_does(here: Here) -> None:
     on_an_instance(here)
     usual = here.link.answer
     here.link.answer = lambda asked: (200, key_document("AKIACONTAINER")) if asked.path == "/c" else usual(asked)
     with link_server.running(link_server.security_tokens) as proxy:
         here.env |= dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), proxy.url)
-        settings = Settings("s3", env=here.env)
-        assert settings.credentials.get().access_key_id == "AKIAINSTANCE" and settings.region == "eu-west-3"
-        container = here.env | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{here.link.url}/c"}
-        assert Settings("s3", env=container).credentials.get().access_key_id == "AKIACONTAINER"
+        with settings_of(here.env) as settings:
+            assert settings.credentials.get().access_key_id == "AKIAINSTANCE" and settings.region == "eu-west-3"
+        with settings_of(here.env | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{here.link.url}/c"}) as settings:
+            assert settings.credentials.get().access_key_id == "AKIACONTAINER"
         assert proxy.asked == [] and len(here.link.asked) == 6
-        here.write("token", "web")
-        web = {"AWS_WEB_IDENTITY_TOKEN_FILE": f"{here.folder}/token", "AWS_ROLE_ARN": f"{ROLE}x"}
+        web = {"AWS_WEB_IDENTITY_TOKEN_FILE": here.write("token", "web"), "AWS_ROLE_ARN": f"{ROLE}x"}
         web |= {"AWS_ENDPOINT_URL_STS": "http://sts.example.com", "AWS_REGION": "eu-west-1"}
-        served = Settings("s3", env=here.env | web).credentials.get()
+        with settings_of(here.env | web) as settings:
+            served = settings.credentials.get()
         assert served.access_key_id == assumed_key("AssumeRoleWithWebIdentity", f"{ROLE}x", "web")
         assert proxy.paths() == ["POST http://sts.example.com/"]

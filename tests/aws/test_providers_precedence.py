@@ -157,7 +157,7 @@ FILES: dict[str, tuple[str, str]] = {
         "",
     ),
     "role in a circle": (
-        "[profile dev]\nrole_arn = ROLE/dev\nsource_profile = b\n[profile b]\nrole_arn = ROLE/b\nsource_profile = dev\n",
+        "[profile dev]\nrole_arn = ROLE/dev\nsource_profile = b\n[profile b]\nsource_profile = dev\nrole_arn = ROLE/\n",
         "",
     ),
     "role in a circle with keys": (
