@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import httpx
-
 _LIST_LIMIT = xml.MAX_DOCUMENT
 _DELETE_MAX = 1000  # keys in one DeleteObjects request
 
@@ -260,7 +259,7 @@ class S3Client:
         return xml.parse_versioning(answer.body)
 
     def head_bucket(self, bucket: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """The answer's headers; raises NotFound or AccessDenied."""
+        """The answer's headers."""
         return self._send("HeadBucket", "HEAD", bucket, deadline=deadline).headers
 
     @property
