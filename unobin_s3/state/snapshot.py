@@ -151,7 +151,7 @@ def _checked(snapshot: Snapshot) -> Snapshot:
         place = f"entries[{index}]"
         _ENTRY.check(entry, place)
         if entry.binding:
-            _BINDING.check(entry.binding, place)
+            _BINDING.check(entry.binding, f"{place}.binding")
         problem = _broken_rule(entry)
         if problem or entry.address in seen:
             raise JSONError(problem or f"duplicate address {quote(entry.address)}", place)
