@@ -289,24 +289,23 @@ def test_64_rejected_calls_renew_once() -> None:
     assert world.loads == 2
 
 
-def test_a_failure_is_shared_by_those_who_waited_for_it() -> None:
+def test_a_failure_is_shared_by_those_who_waited_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     world.failing = CredentialsError("the place is down")
-    waiting = threading.Semaphore(0)
     source = world.source()
+    arrived, guard = threading.Semaphore(0), source._guard
+
+    def counted() -> threading.Lock:
+        arrived.release()
+        return guard()
 
     def slow() -> None:
-        for _ in range(7):
-            waiting.acquire(timeout=10)
-        threading.Event().wait(0.1)  # the seven have said so just before they ask; let them arrive
+        for _ in range(8):
+            assert arrived.acquire(timeout=20), "all eight are at the lock before the first attempt ends"
 
+    monkeypatch.setattr(source, "_guard", counted)
     world.before = slow
-
-    def ask() -> object:
-        waiting.release()
-        return source.get()
-
-    results = in_threads(8, ask)
+    results = in_threads(8, source.get)
     assert [str(one) for one in results] == ["the place is down"] * 8
     assert world.loads == 1 and len({id(one) for one in results}) == 8, "each thread raises its own exception"
 

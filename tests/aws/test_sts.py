@@ -89,6 +89,7 @@ def test_web_identity_asks_what_botocore_asks_and_signs_nothing(link: Link, call
     assert not {"authorization", "x-amz-security-token", "x-amz-date"} & first.headers.keys()
 
 
+FIPS = {"AWS_USE_FIPS_ENDPOINT": "true"}
 LEGACY = {"AWS_STS_REGIONAL_ENDPOINTS": "legacy"}
 
 
@@ -98,6 +99,8 @@ LEGACY = {"AWS_STS_REGIONAL_ENDPOINTS": "legacy"}
         ("eu-west-1", None, {}, {}, "https://sts.eu-west-1.amazonaws.com eu-west-1"),
         ("cn-north-1", None, {}, {}, "https://sts.cn-north-1.amazonaws.com.cn cn-north-1"),
         (None, None, {}, {}, "https://sts.amazonaws.com us-east-1"),
+        ("us-east-1", None, LEGACY | FIPS, {}, "https://sts-fips.us-east-1.amazonaws.com us-east-1"),
+        ("eu-west-1", None, {}, {"use_dualstack_endpoint": "true"}, "https://sts.eu-west-1.api.aws eu-west-1"),
         ("eu-west-1", None, LEGACY, {}, "https://sts.amazonaws.com us-east-1"),
         ("eu-west-1", None, {}, {"sts_regional_endpoints": "legacy"}, "https://sts.amazonaws.com us-east-1"),
         ("eu-south-1", None, LEGACY, {}, "https://sts.eu-south-1.amazonaws.com eu-south-1"),

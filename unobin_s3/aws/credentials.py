@@ -73,17 +73,16 @@ class Credentials:
             ("expires_at", expires_at),
         ):
             object.__setattr__(self, name, value)
-        for name, text in (("access_key_id", access_key_id), ("secret_access_key", secret_access_key)):
-            _check(name, text)
-        if session_token is not None:
-            _check("session_token", session_token)
+        for name in ("access_key_id", "secret_access_key", "session_token"):
+            text = getattr(self, name)
+            if not (isinstance(text, str) and _VISIBLE.fullmatch(text)) and (text, name) != (None, "session_token"):
+                raise ConfigurationError(f"{name} is empty, or has a blank, line break or odd character in it")
         if expires_at is not None and expires_at.utcoffset() is None:
             raise ConfigurationError("expires_at has no time zone")
 
     def __repr__(self) -> str:
-        token = "None" if self.session_token is None else "'***'"
-        end = self.expires_at and self.expires_at.isoformat()
-        return f"Credentials({'...' + str(self.access_key_id)[-4:]!r}, '***', session_token={token}, expires_at={end})"
+        key, end = f"...{str(self.access_key_id)[-4:]}", self.expires_at and self.expires_at.isoformat()
+        return f"Credentials({key!r}, '***', session_token={self.session_token!r}, expires_at={end})"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError("credentials cannot be pickled; let the other process find its own")
@@ -97,11 +96,6 @@ class Credentials:
 
 def _masked(value: str | None) -> str:
     return Secret(value) if isinstance(value, str) else Secret("")
-
-
-def _check(name: str, text: str) -> None:
-    if not isinstance(text, str) or not _VISIBLE.fullmatch(text):
-        raise ConfigurationError(f"{name} is empty, or has a blank, line break or odd character in it")
 
 
 def parsed(key: str, secret: str, token: str | None, expiration: str | None) -> Credentials | str:

@@ -72,10 +72,11 @@ class Refused:
 
     def load(self) -> Credentials:
         settings = self._profiles.settings(self._profile)
-        alone = not any(name in settings for name in _OWN)
-        if "sso_account_id" in settings or "sso_role_name" in settings or (alone and set(_SSO) & set(settings)):
+        alone = not _OWN & settings.keys()
+        if "sso_account_id" in settings or "sso_role_name" in settings or (alone and _SSO & settings.keys()):
             raise ConfigurationError(self._advice("IAM Identity Center (SSO)"))
-        if "login_session" in settings and "aws_access_key_id" not in settings:
+        in_credentials_file = self._profiles.credentials.profiles.get(self._profile, {})
+        if "login_session" in settings and "aws_access_key_id" not in in_credentials_file:
             raise ConfigurationError(self._advice("a console sign-in session"))
         raise NotOffered("it has none")
 

@@ -9,14 +9,11 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-c
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import NoReturn
-from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, CredentialsError, TransportError
 from .credentials import Credentials, Secret, parsed
@@ -24,8 +21,13 @@ from .transport import Request, Response, Transport
 
 logger = logging.getLogger(__name__)
 
-_CONTAINER_HOST = "169.254.170.2"
-_CONTAINER_HOSTS = frozenset({_CONTAINER_HOST, "169.254.170.23", "fd00:ec2::23", "localhost"})
+# Plain http goes to these only: ECS, EKS Pod Identity, loopback.
+_CONTAINER_HOSTS = re.compile(
+    r"(169\.254\.170\.23?|\[fd00:ec2::23\]|localhost|127\.[0-9]+\.[0-9]+\.[0-9]+|\[::1\])(:[0-9]+)?"
+)
+_URL = re.compile(
+    r"(https?)://((?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?)(/[!\"$->@-~]*)?(\?[!\"$-~]*)?(?:#[!-~]*)?", re.I
+)
 _CONTAINER_SECONDS, _CONTAINER_ATTEMPTS = 2.0, 3  # as botocore
 _LIMIT = 64 * 1024  # bytes; real answers are under 2 kB
 _STABLE = 15 * 60  # seconds to go on with credentials that instance metadata has not renewed in time
@@ -92,16 +94,15 @@ class Container:
             # Without the slash the rest could become another host: http://169.254.170.2@example.com
             if not relative.startswith("/"):
                 raise ConfigurationError("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must begin with a slash")
-            full, variable = Secret(f"http://{_CONTAINER_HOST}{relative}"), "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
+            full, variable = Secret(f"http://169.254.170.2{relative}"), "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
         elif full:
             variable = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
         else:
             raise NotOffered("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and ..._FULL_URI are not set")
-        scheme, host, name, target = _split(full, variable)
-        if scheme != "https" and name not in _CONTAINER_HOSTS and not _is_loopback(name):
+        scheme, host, target = _split(full, variable)
+        if scheme != "https" and not _CONTAINER_HOSTS.fullmatch(host):
             raise ConfigurationError(
-                f"{variable}: {name} is no known container host; give https, a loopback address, or one of "
-                + ", ".join(sorted(_CONTAINER_HOSTS))
+                f"{variable}: {host} must be https, loopback, 169.254.170.2, 169.254.170.23 or [fd00:ec2::23]"
             )
         return Request("GET", scheme, host, target, {"accept": "application/json", **self._authorization()})
 
@@ -191,8 +192,10 @@ class Instance:
             answer = _send(self._transport, Request(method, scheme, host, base + path, headers), seconds, attempts)
             if isinstance(answer, str):
                 raise NotOffered(f"{answer}{hint}")
+            if answer.status == 404 and "security-credentials" in path:
+                raise NotOffered("no IAM role is attached to this instance")
             if answer.status != 200:
-                _refused(host, path, answer.status)
+                raise NotOffered(f"{host} answered {answer.status} to {path}")
             return answer.body
 
         token = exchange("PUT", "/latest/api/token", {"x-aws-ec2-metadata-token-ttl-seconds": "21600"}, _HOPS)
@@ -218,7 +221,7 @@ class Instance:
                 f"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE must be IPv4 or IPv6, not {short(mode)!r}"
             )
         url = url or Secret("http://[fd00:ec2::254]" if mode == "ipv6" else "http://169.254.169.254")
-        scheme, host, _, target = _split(url, "AWS_EC2_METADATA_SERVICE_ENDPOINT")
+        scheme, host, target = _split(url, "AWS_EC2_METADATA_SERVICE_ENDPOINT")
         return scheme, host, target.rstrip("/")
 
 
@@ -226,12 +229,6 @@ _HOPS = (
     "; in a container on EC2 set the instance's metadata hop limit to 2, "
     "elsewhere set AWS_EC2_METADATA_DISABLED=true to skip this"
 )
-
-
-def _refused(host: str, path: str, status: int) -> NoReturn:
-    if status == 404 and "security-credentials" in path:
-        raise NotOffered("no IAM role is attached to this instance")
-    raise NotOffered(f"{host} answered {status} to {path}" + ("; it may be disabled" if status == 403 else ""))
 
 
 def instance_region(env: Mapping[str, str], transport: Transport) -> str | None:
@@ -258,39 +255,12 @@ def _send(transport: Transport, request: Request, seconds: float, attempts: int)
     return reason
 
 
-def _split(url: str, variable: str) -> tuple[str, str, str, str]:
-    """Scheme, Host header, host name, request target. The URL is not repeated in errors: it may hold a password."""
-    split = _parts(url)
-    if split is None:
+def _split(url: str, variable: str) -> tuple[str, str, str]:
+    """Scheme, Host header, request target. The URL is not repeated in errors: it may hold a password."""
+    found = _URL.fullmatch(url)
+    if not found or {".", ".."} & set((found[3] or "").split("/")):
         raise ConfigurationError(
             f"{variable} must be a URL such as http://127.0.0.1:8080/path, without user name and dot segments"
         )
-    scheme, name, port, target = split
-    host = f"[{name}]" if ":" in name else name
-    if port is not None and port != {"http": 80, "https": 443}[scheme]:
-        host = f"{host}:{port}"
-    return scheme, host, name, target
-
-
-def _parts(url: str) -> tuple[str, str, int | None, str] | None:
-    try:
-        parts = urlsplit(url)
-        name, port, path = parts.hostname or "", parts.port, parts.path or "/"
-    except ValueError:
-        return None
-    if (
-        not re.fullmatch("[!-~]+", url)
-        or parts.scheme not in ("http", "https")
-        or "@" in parts.netloc
-        or not re.fullmatch(r"[a-z0-9_.-]+|[0-9a-f:.]+", name)
-        or {".", ".."} & set(path.split("/"))
-    ):
-        return None
-    return parts.scheme, name, port, path + (f"?{parts.query}" if parts.query else "")
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    scheme, host = found[1].lower(), found[2].lower()
+    return scheme, host.removesuffix(":80" if scheme == "http" else ":443"), (found[3] or "/") + (found[4] or "")

@@ -35,12 +35,17 @@ def endpoint_for(
     region: str | None, url: str | None, env: Mapping[str, str], profile: Mapping[str, str]
 ) -> endpoint.Endpoint:
     """STS for `region`; without a region the global host, which signs for us-east-1. `url` wins over both."""
+    fips, dualstack = (
+        (env.get(f"AWS_{name.upper()}") or profile.get(name, "")).lower() == "true"
+        for name in ("use_fips_endpoint", "use_dualstack_endpoint")
+    )
     mode = env.get("AWS_STS_REGIONAL_ENDPOINTS") or profile.get("sts_regional_endpoints") or "regional"
     if mode not in ("regional", "legacy"):
         raise ConfigurationError(f"AWS_STS_REGIONAL_ENDPOINTS must be regional or legacy, not {mode!r}")
-    if url is None and (region is None or (mode == "legacy" and _LEGACY.fullmatch(region))):
+    legacy = mode == "legacy" and not fips and not dualstack
+    if url is None and (region is None or (legacy and _LEGACY.fullmatch(region))):
         region, url = "us-east-1", "https://sts.amazonaws.com"
-    return endpoint.resolve("sts", region=region, endpoint_url=url)
+    return endpoint.resolve("sts", region=region, endpoint_url=url, fips=fips, dualstack=dualstack)
 
 
 def assume_role(
