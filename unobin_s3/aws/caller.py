@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,19 +18,19 @@ from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
 
-from ..errors import OutcomeUnknown, PreconditionFailed, ServiceError, TransportError
+from ..errors import ConfigurationError, CredentialsError, OutcomeUnknown, ServiceError, TransportError, UnobinS3Error
 from . import sigv4, xml
 from .credentials import Credentials, CredentialSource
-from .failure import service_error
+from .failure import MAYBE_SKEWED, MIN_SKEW, server_time, service_error
 from .retry import Outcome, Repeat, next_delay, outcome_of
 from .transport import Request, Response, Transport
 
 _logger = logging.getLogger(__name__)
 
 EMPTY_SHA256 = sha256(b"").hexdigest()
+# What every store and proxy reads alike (RFC 9110, section 5.5, without obs-text).
+_HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+:[\t\x20-\x7e]*")
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"})
-_SKEWED = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture", "InvalidSignatureException"})
-_MIN_SKEW = 240.0  # seconds; services allow 15 minutes, so a smaller difference is not the reason
 
 
 class Clock:
@@ -144,30 +145,43 @@ class Caller:
         carries `maybe_applied=True`: a 412 may then be this very call's own effect, and the caller must look.
         """
         end = self.deadline() if deadline is None else deadline
+        seen = _Seen()
+        try:
+            return self._send(call, end, seen)
+        except (CredentialsError, ConfigurationError) as failed:
+            # Of a renewal between two attempts; the first one may have taken effect all the same.
+            end_of_call = _final(call, failed, seen.maybe_applied)
+            if end_of_call is failed:
+                raise
+            raise end_of_call from failed
+
+    def _send(self, call: Call, end: float, seen: _Seen) -> Response:
+        for name, value in call.headers.items():
+            if not _HEADER.fullmatch(f"{name}:{value}"):
+                raise ConfigurationError(f"{call.where}: the header {name!r} has a line break or non-ASCII character")
         payload_hash = sha256(call.body).hexdigest() if call.body else EMPTY_SHA256
-        corrected: set[str] = set()
-        maybe_applied = False
         attempt = 0
         error: ServiceError | TransportError | None = None
         while True:
             remaining = end - self.clock.monotonic()
             if remaining <= 0:
-                raise _final(call, error or _out_of_time(call), maybe_applied)
+                raise _final(call, error or _out_of_time(call), seen.maybe_applied)
             attempt += 1
-            credentials = self.credentials.get() if self.credentials is not None else None
-            outcome, response, document, error = self._attempt(call, credentials, payload_hash, remaining)
+            seen.credentials = self.credentials.get() if self.credentials is not None else None
+            seen.skew = self._skew
+            outcome, response, document, error = self._attempt(call, seen.credentials, payload_hash, remaining)
             if error is None:
                 return response
-            maybe_applied = maybe_applied or outcome is Outcome.UNKNOWN
+            seen.maybe_applied = seen.maybe_applied or outcome is Outcome.UNKNOWN
             if outcome is Outcome.REFUSED:
-                better = self._corrected(call, response, document, credentials, corrected, end)
+                better = self._corrected(call, response, document, seen, end)
                 if better is not None:
                     call = better
                     continue
             remaining = end - self.clock.monotonic()
             delay = next_delay(outcome, call.repeat, attempt, remaining, self.clock.random())
             if delay is None:
-                raise _final(call, error, maybe_applied)
+                raise _final(call, error, seen.maybe_applied)
             _logger.info("%s: attempt %d ended %s, again in %.2f s", error, attempt, outcome.value, delay)
             self.clock.sleep(delay)
 
@@ -190,7 +204,11 @@ class Caller:
                 Outcome.REFUSED,
                 xml.ErrorDocument("ResponseTooLarge", "the object is too large"),
             )
-        return outcome, response, document, _described(call, response, document)
+        error = service_error(
+            operation=call.operation, bucket=call.bucket, key=call.key, method=call.method, region=call.region,
+            response=response, document=document, now=self.clock.time(),
+        )  # fmt: skip
+        return outcome, response, document, error
 
     def probe(self, call: Call, *, deadline: float, halfway: Callable[[], None] | None = None) -> Response:
         """One attempt and its answer, whatever its status; nothing is repeated or corrected. Raises TransportError.
@@ -235,15 +253,15 @@ class Caller:
         )
 
     def _corrected(
-        self, call: Call, response: Response, document: xml.ErrorDocument | None,
-        used: Credentials | None, done: set[str], end: float,
-    ) -> Call | None:  # fmt: skip
+        self, call: Call, response: Response, document: xml.ErrorDocument | None, seen: _Seen, end: float
+    ) -> Call | None:
         """The call to send at once instead of giving up, if something about us was wrong and can be mended."""
-        code = document.code if document else ""
-        if code in _EXPIRED and used is not None and self.credentials is not None and "session" not in done:
+        code, done = document.code if document else "", seen.corrected
+        if code in _EXPIRED and seen.credentials is not None and self.credentials is not None and "session" not in done:
             done.add("session")
-            return call if self.credentials.renew(used) is not None else None
-        if response.status in (400, 403) and "clock" not in done and self._learn_skew(code, response, document):
+            if self.credentials.renew(seen.credentials) is not None:
+                return call
+        if response.status in (400, 403) and "clock" not in done and self._learn_skew(code, response, document, seen):
             done.add("clock")
             return call
         if self._correct is not None and "region" not in done:
@@ -251,19 +269,31 @@ class Caller:
             return self._correct(call, response, document, end)
         return None
 
-    def _learn_skew(self, code: str, response: Response, document: xml.ErrorDocument | None) -> bool:
-        """Take the offset from the answer's own clock. HEAD has no body, so a bare 403 is judged by Date alone."""
-        if code and code not in _SKEWED and code != "AccessDenied":
-            return False
-        theirs = _server_time(response, document)
-        if theirs is None:
+    def _learn_skew(self, code: str, response: Response, document: xml.ErrorDocument | None, seen: _Seen) -> bool:
+        """Take the offset from the answer's own clock. HEAD has no body, so a bare 403 is judged by Date alone.
+
+        Compared with what this attempt was signed by: another thread may have learned the same meanwhile, and then
+        this call must be signed again all the same (aws-sdk-js-v3#8005).
+        """
+        theirs = server_time(response, document)
+        if theirs is None or (code and code not in MAYBE_SKEWED):
             return False
         skew = theirs - self.clock.time()
-        if abs(skew - self._skew) < _MIN_SKEW:
+        if abs(skew - seen.skew) < MIN_SKEW:
             return False
         _logger.warning("this machine's clock is %.0f s off the service's; signing by the service's clock", -skew)
         self._skew = skew
         return True
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What one call went through so far."""
+
+    credentials: Credentials | None = None  # the last attempt's
+    skew: float = 0.0  # the last attempt's
+    maybe_applied: bool = False
+    corrected: set[str] = field(default_factory=set)
 
 
 def _is_right(call: Call, response: Response) -> bool:
@@ -276,39 +306,6 @@ def _is_right(call: Call, response: Response) -> bool:
 _NO_RESPONSE = Response(0, {}, b"")
 
 
-def _server_time(response: Response, document: xml.ErrorDocument | None) -> float | None:
-    # Both modules are there as soon as httpx is; importing this package alone should not load them.
-    from datetime import datetime
-    from email.utils import parsedate_to_datetime
-
-    try:
-        if document is not None and document.server_time:
-            return datetime.fromisoformat(document.server_time).timestamp()
-        return parsedate_to_datetime(response.headers.get("date", "")).timestamp()
-    except (TypeError, ValueError):
-        return None
-
-
-def _described(call: Call, response: Response, document: xml.ErrorDocument | None) -> ServiceError:
-    kind = response.headers.get("content-type", "no content type")[:60]
-    if call.method == "HEAD" and response.status == 404 and document is None:
-        # HEAD answers carry no document, so this one cannot be told from a proxy's; callers treat it as "not there".
-        document = xml.ErrorDocument("NotFound", "")
-    seen = "" if document or call.method == "HEAD" else f"the answer is no error document ({kind})"
-    error = service_error(
-        operation=call.operation,
-        bucket=call.bucket,
-        key=call.key,
-        status=response.status,
-        document=document,
-        request_id=response.headers.get("x-amz-request-id", response.headers.get("x-amzn-requestid", "")),
-        seen=seen,
-    )
-    if document is not None and document.code in _SKEWED and document.server_time:
-        error.args = (f"{error.args[0]}; the service's clock says {document.server_time}: set this machine's clock",)
-    return error
-
-
 def _out_of_time(call: Call) -> TransportError:
     return TransportError(
         f"{call.where}: the time limit passed before an attempt could be made",
@@ -316,13 +313,12 @@ def _out_of_time(call: Call) -> TransportError:
     )  # fmt: skip
 
 
-def _final(call: Call, error: ServiceError | TransportError, maybe_applied: bool) -> Exception:
+def _final(call: Call, error: UnobinS3Error, maybe_applied: bool) -> UnobinS3Error:
     """What leaves the loop: reads and certain ends as they are, an uncertain write as OutcomeUnknown."""
     if call.repeat is Repeat.READ or not maybe_applied:
         return error
-    error.maybe_applied = True
-    definite = isinstance(error, ServiceError) and outcome_of(error.status, error.code) is Outcome.REFUSED
-    if isinstance(error, PreconditionFailed) or definite:
+    if isinstance(error, ServiceError) and outcome_of(error.status, error.code) is Outcome.REFUSED:
+        error.maybe_applied = True
         return error
     unknown = OutcomeUnknown(
         f"{error.args[0]}; it was sent and may have taken effect: read s3://{call.bucket}/{call.key} to find out",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -85,10 +86,8 @@ def _about_region(response: Response, document: ErrorDocument | None) -> bool:
 def _redirected(call: Call, response: Response) -> Call | None:
     """A 307 (a new bucket's name is still spreading): same path, signed anew, Amazon's own domain only."""
     scheme, _, rest = response.headers.get("location", "").partition("://")
-    host = rest.split("/", 1)[0].split("?", 1)[0].lower()
+    host = re.split(r"[/?]", rest, maxsplit=1)[0].lower()
     suffix = ".amazonaws.com.cn" if call.host.endswith(".cn") else ".amazonaws.com"
-    if scheme != call.scheme or not host.endswith(suffix) or host == call.host:
-        return None
-    if not host.startswith(f"{call.bucket}."):
-        return None
-    return replace(call, host=host)
+    # Only letters, digits, dots and hyphens: "bucket.evil.example#.amazonaws.com" ends rightly and is somebody else's.
+    known = re.fullmatch(rf"{re.escape(call.bucket)}\.[a-z0-9.-]+{re.escape(suffix)}", host)
+    return replace(call, host=host) if known and scheme == call.scheme and host != call.host else None

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigurationError, ServiceError, UnobinS3Error
+from ..errors import ConfigurationError, OutcomeUnknown, ServiceError, TransportError, UnobinS3Error
 from . import xml
 from .caller import Answer, Call, Caller, Clock
 from .credentials import Credentials, CredentialSource
 from .endpoint import check_key
+from .failure import http_date
 from .region import Regions
 from .retry import Repeat
 from .settings import Limits, Settings
@@ -46,12 +47,12 @@ class ObjectInfo:
     @property
     def last_modified(self) -> datetime | None:
         """When the store says it was written (whole seconds), or None."""
-        return _http_date(self.headers.get("last-modified"))
+        return http_date(self.headers.get("last-modified", ""))
 
     @property
     def date(self) -> datetime | None:
         """The store's own clock at the answer, or None; None as well when a cache answered (an Age header)."""
-        return None if "age" in self.headers else _http_date(self.headers.get("date"))
+        return None if "age" in self.headers else http_date(self.headers.get("date", ""))
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -132,11 +133,11 @@ class S3Client:
         metadata: Mapping[str, str] | None = None,
         deadline: float | None = None,
     ) -> str:
-        """Store `body` whole and atomically, and return its ETag ("" if the store gives none even to HEAD).
+        """Store `body` whole and atomically, and return its ETag (asked by a HEAD if the answer has none).
 
         `if_none_match`: only if the key is absent. `if_match`: only over the object with that ETag. Either raises
         PreconditionFailed (If-Match on an absent key: NotFound) and is repeated safely after a lost answer; without
-        them a lost answer is repeated too, and the last writer wins.
+        them a lost answer is repeated too, and the last writer wins. OutcomeUnknown also when that HEAD fails.
         """
         if if_none_match and if_match is not None:
             raise ConfigurationError("put_object takes if_none_match or if_match, not both")
@@ -156,16 +157,10 @@ class S3Client:
             "PutObject", "PUT", bucket, key, headers=headers, body=body, repeat=repeat, answer=Answer.NOTHING,
             deadline=deadline,
         )  # fmt: skip
-        return response.headers.get("etag") or self.head_object(bucket, key, deadline=deadline).etag
+        return response.headers.get("etag") or self._etag_of(bucket, key, deadline)
 
     def get_object(
-        self,
-        bucket: str,
-        key: str,
-        *,
-        verify: bool = False,
-        limit: int | None = None,
-        deadline: float | None = None,
+        self, bucket: str, key: str, *, verify: bool = False, limit: int | None = None, deadline: float | None = None
     ) -> ObjectInfo:
         """The object whole. `limit`: refuse bodies over so many bytes (ServiceError, code ResponseTooLarge).
 
@@ -192,13 +187,7 @@ class S3Client:
         return ObjectInfo(b"", response.headers)
 
     def delete_object(
-        self,
-        bucket: str,
-        key: str,
-        *,
-        if_match: str | None = None,
-        once: bool = False,
-        deadline: float | None = None,
+        self, bucket: str, key: str, *, if_match: str | None = None, once: bool = False, deadline: float | None = None
     ) -> None:
         """Delete the object; an absent one is success (with `if_match`: NotFound or PreconditionFailed on S3).
 
@@ -215,6 +204,8 @@ class S3Client:
     ) -> list[xml.DeleteFailure]:
         """Delete many, 1,000 a request; absent ones count as deleted. Returns those the store did not delete."""
         failures: list[xml.DeleteFailure] = []
+        if isinstance(keys, str):
+            raise ConfigurationError("delete_objects takes several keys; one text would be taken for its letters")
         chosen = list(keys)
         for start in range(0, len(chosen), _DELETE_MAX):
             body = xml.encode_delete(chosen[start : start + _DELETE_MAX])
@@ -237,6 +228,7 @@ class S3Client:
         its token, or lists what was not asked for is an error (ServiceError), never a short list.
         """
         token: str | None = None
+        seen: set[str] = set()
         while True:
             query = [("encoding-type", "url"), ("list-type", "2"), ("prefix", prefix)]
             query += [("max-keys", str(max_keys))] if max_keys else []
@@ -244,14 +236,15 @@ class S3Client:
             response = self._send("ListObjectsV2", "GET", bucket, query=query, limit=_LIST_LIMIT, deadline=deadline)
             page = xml.parse_list(response.body, prefix)
             yield from page.objects
-            if page.next_token is not None and page.next_token == token:
+            token = page.next_token
+            if token is None:
+                return
+            if token in seen:
                 raise ServiceError(
                     f"ListObjectsV2 s3://{bucket}/{prefix}: the store gave the same continuation token twice",
                     operation="ListObjectsV2", bucket=bucket, key=prefix, status=200, code="InvalidResponse",
                 )  # fmt: skip
-            token = page.next_token
-            if token is None:
-                return
+            seen.add(token)
 
     def get_bucket_versioning(self, bucket: str, *, deadline: float | None = None) -> str:
         """ "Enabled", "Suspended", or "" for a bucket that never had it."""
@@ -267,7 +260,19 @@ class S3Client:
         """Whether x-amz-checksum-sha256 goes with a PUT and is asked for with a verified GET."""
         return self.is_amazon if self._checksum is None else self._checksum
 
+    def _etag_of(self, bucket: str, key: str, deadline: float | None) -> str:
+        """Of what was just stored. Without it nothing can be built on that write, so a failure leaves it unknown."""
+        try:
+            return self.head_object(bucket, key, deadline=deadline).etag
+        except (ServiceError, TransportError) as error:
+            raise OutcomeUnknown(
+                f"PutObject s3://{bucket}/{key}: stored, but its ETag could not be found out ({error}); read it",
+                operation="PutObject", bucket=bucket, key=key, maybe_applied=True,
+            ) from error  # fmt: skip
+
     def _quoted(self, etag: str) -> str:
+        if not etag.strip('" '):
+            raise ConfigurationError("if_match is an empty ETag, which some stores take for no condition at all")
         return etag.strip('"') if self.unquoted_etags else etag
 
     def _send(
@@ -338,13 +343,3 @@ class S3Client:
                 return None
 
         return self._regions.corrected(call, response, document, ask)
-
-
-def _http_date(text: str | None) -> datetime | None:
-    """An IMF-fixdate (RFC 9110 section 5.6.7) or None."""
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return parsedate_to_datetime(text) if text else None
-    except ValueError:
-        return None
