@@ -130,8 +130,17 @@ def test_bad_ciphertext(value: object) -> None:
 
 @pytest.mark.parametrize(
     "members",
-    [{"envelope-version": "1"}, {"envelope-version": 1.0}, {"envelope-version": True}, {"payload-type": 1}, {"encrypter": "noop"}, {"encrypter": []}, {"encrypter": {"name": 1}}, {"encrypter": {"body": []}},],
-)  # fmt: skip
+    [
+        {"envelope-version": "1"},
+        {"envelope-version": 1.0},
+        {"envelope-version": True},
+        {"payload-type": 1},
+        {"encrypter": "noop"},
+        {"encrypter": []},
+        {"encrypter": {"name": 1}},
+        {"encrypter": {"body": []}},
+    ],
+)
 def test_wrong_types(members: dict[str, object]) -> None:
     with pytest.raises(EnvelopeError):
         read_envelope(envelope(**members))

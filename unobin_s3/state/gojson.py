@@ -137,7 +137,7 @@ def dumps(value: Any, *, indent: bool) -> bytes:
     infinity, an integer beyond float64, a lone surrogate, a key that is no str, or a value of another type.
     """
     try:
-        text = _writers(_Members(": " if indent else ":"), "\n" if indent else "")[type(value)](value)
+        text = _writers("\n" if indent else "")[type(value)](value)
         for char in "<>&\u2028\u2029":
             # The layout has none of these characters, so all are inside of strings.
             text = text.replace(char, f"\\u{ord(char):04x}")
@@ -145,17 +145,6 @@ def dumps(value: Any, *, indent: bool) -> bytes:
     except (TypeError, ValueError, OverflowError, RecursionError):
         pass  # raised outside of this block, so that the error does not keep the text alive
     raise _find(value)
-
-
-class _Members(dict[str, str]):
-    """Escaped member names with their colon, made once for each document."""
-
-    def __init__(self, colon: str) -> None:
-        self._colon = colon
-
-    def __missing__(self, name: str) -> str:
-        text = self[name] = encode_basestring(name) + self._colon
-        return text
 
 
 class _Writers(dict[type, Callable[[Any], str]]):
@@ -170,23 +159,36 @@ class _Writers(dict[type, Callable[[Any], str]]):
         return self[base]
 
 
-def _writers(members: _Members, pad: str) -> _Writers:
+def _writers(pad: str) -> _Writers:
     """`pad` is a newline and the blanks of this level, or nothing. Closures: methods would take a third more."""
-    inner = pad and pad + "  "
+    inner, colon = (pad + "  ", ": ") if pad else ("", ":")
     comma = "," + inner
     deeper: list[_Writers] = []
 
     def below() -> _Writers:
         if not deeper:
-            deeper.append(_writers(members, inner))
+            deeper.append(_writers(inner))
         return deeper[0]
 
-    def write_object(value: Mapping[str, Any], names: Iterable[str]) -> str:
-        if not value:
-            return "{}"
-        to = below()
-        texts = [members[name] + to[type(item := value[name])](item) for name in names]
-        return "{" + inner + comma.join(texts) + pad + "}"
+    def object_writer(order: Callable[[Iterable[str]], Iterable[str]]) -> Callable[[Mapping[str, Any]], str]:
+        # Objects with the same members are many: what stands before each value is made once for all of them.
+        known: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+
+        def prepared(names: tuple[str, ...]) -> list[tuple[str, str]]:
+            ordered = [(name, comma + encode_basestring(name) + colon) for name in order(names)]
+            ordered[0] = (ordered[0][0], "{" + ordered[0][1][1:])
+            known[names] = ordered
+            return ordered
+
+        def write(value: Mapping[str, Any]) -> str:
+            if not value:
+                return "{}"
+            to = below()
+            names = tuple(value)
+            leads = known.get(names) or prepared(names)
+            return "".join([lead + to[type(item := value[name])](item) for name, lead in leads]) + pad + "}"
+
+        return write
 
     def write_array(value: Iterable[Any]) -> str:
         if not value:
@@ -196,8 +198,8 @@ def _writers(members: _Members, pad: str) -> _Writers:
 
     writers = _Writers({str: encode_basestring, int: _integer, float: _float, bool: _boolean})
     writers[type(None)] = lambda _: "null"
-    writers[Struct] = lambda value: write_object(value, value)
-    writers[dict] = writers[Mapping] = lambda value: write_object(value, sorted(value))
+    writers[Struct] = object_writer(tuple)
+    writers[dict] = writers[Mapping] = object_writer(sorted)
     writers[list] = writers[tuple] = write_array
     return writers
 

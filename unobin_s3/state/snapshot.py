@@ -100,7 +100,10 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
     Raises SnapshotFormatError, with the `place`, for what breaks the rules or has no form in JSON.
     """
     try:
-        return dumps(_SNAPSHOT.struct(_checked(snapshot)), indent=True)
+        struct = _SNAPSHOT.struct(snapshot)
+        _check_rules(snapshot)
+        struct["generated-at"] = _go_time(snapshot.generated_at)
+        return dumps(struct, indent=True)
     except JSONError as error:
         problem, place = str(error), error.place
     raise SnapshotFormatError(f"snapshot: {problem}", place=place)
@@ -109,22 +112,25 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 def decode_snapshot(data: bytes) -> Snapshot:
     """The snapshot in a JSON document. Raises SnapshotFormatError, with the `place` where there is one."""
     try:
-        return _decode(loads(data, unique=data.startswith(_OPENING)))
+        snapshot = _read(loads(data, unique=data.startswith(_OPENING)))
+        _check_rules(snapshot)
+        return replace(snapshot, generated_at=_go_time(snapshot.generated_at))
     except JSONError as error:
         problem, place = str(error), error.place
     raise SnapshotFormatError(f"snapshot: {problem}", place=place)
 
 
-def _decode(document: Any) -> Snapshot:
+def _read(document: Any) -> Snapshot:
     document = {} if document is None else document
     version = _SNAPSHOT.names.split(document)[0].get("format-version", 0)
     if type(version) is int and version != FORMAT_VERSION:
         raise JSONError(f"unsupported format-version {version} (this build expects {FORMAT_VERSION})")
     try:
-        return _checked(_SNAPSHOT.read(document, quick=True))
+        snapshot: Snapshot = _SNAPSHOT.read(document, True)
     except JSONError:
         # Invalid, most likely. But nulls, which stand for absent members, look like it too.
-        return _checked(_SNAPSHOT.read(document, quick=False))
+        snapshot = _SNAPSHOT.read(document, False)
+    return snapshot
 
 
 def _go_time(text: str) -> str:
@@ -140,23 +146,15 @@ def _go_time(text: str) -> str:
 # --- rules ---
 
 
-def _checked(snapshot: Snapshot) -> Snapshot:
-    """The same, with its time in Go's form. Raises JSONError for wrong types and broken rules."""
-    _SNAPSHOT.check(snapshot, "")
+def _check_rules(snapshot: Snapshot) -> None:
     if snapshot.format_version != FORMAT_VERSION:
         raise JSONError(f"format-version is {snapshot.format_version}, expected {FORMAT_VERSION}")
-    _FACTORY.check(snapshot.factory, "factory")
     seen: set[str] = set()
     for index, entry in enumerate(snapshot.entries or ()):
-        place = f"entries[{index}]"
-        _ENTRY.check(entry, place)
-        if entry.binding:
-            _BINDING.check(entry.binding, f"{place}.binding")
         problem = _broken_rule(entry)
         if problem or entry.address in seen:
-            raise JSONError(problem or f"duplicate address {quote(entry.address)}", place)
+            raise JSONError(problem or f"duplicate address {quote(entry.address)}", f"entries[{index}]")
         seen.add(entry.address)
-    return replace(snapshot, generated_at=_go_time(snapshot.generated_at))
 
 
 def _broken_rule(entry: Entry) -> str:
@@ -218,56 +216,64 @@ class _Shape:
         # Filled through its slots, a frozen object takes half the time that its __init__ takes.
         self.slots = [getattr(made, member.name).__set__ for member in fields(made)]
 
-    def read(self, value: Any, *, quick: bool) -> Any:
-        """The object with these members, unchecked. A `quick` one may hold nulls for absent members."""
+    def read(self, value: Any, quick: bool) -> Any:
+        """The object with these members. A `quick` read refuses nulls that stand for absent members."""
         known, extra = self.names.split(value, quick=quick)
         values = [known[name] if name in known else zero() for name, zero in self.zeros]
         for index, name, shape in self.nested:
             if known.get(name) is not None:
-                values[index] = shape.read_nested(known[name], name, quick)
+                values[index] = _each(shape.read, known[name], name, quick)
             else:
                 values[index] = self.zeros[index][1]()
+        self._check_types(values)
         values.append(extra)
         made = object.__new__(self.made)
         for put, item in zip(self.slots, values, strict=True):
             put(made, item)
         return made
 
-    def read_nested(self, value: Any, place: str, quick: bool) -> Any:
-        """One object, or a list of them. What the member really wants is checked later."""
-        made = []
-        for index, item in enumerate(value if isinstance(value, list) else [value]):
-            try:
-                made.append(self.read(item, quick=quick))
-            except JSONError as error:
-                raise error.within(f"{place}[{index}]" if isinstance(value, list) else place) from None
-        return made if isinstance(value, list) else made[0]
-
-    def check(self, value: Any, place: str) -> None:
-        """Raises JSONError when `value` or one of its fields has the wrong type."""
-        if type(value) is not self.made:
-            raise JSONError(f"must be {self.made.__name__}, not {kind_of(value)}", place)
-        values = self.get(value)
-        if tuple(map(type, values)) != self.usual:
-            for name, usual, accepted, item in zip(self.members, self.usual, self.accepted, values, strict=True):
-                if not isinstance(item, accepted) or isinstance(item, bool):
-                    raise JSONError(f"must be {kind_of(usual)}, not {kind_of(item)}", child(place, name))
-        if value.extra:
-            for name in value.extra:
-                if not isinstance(name, str) or name in self.names:
-                    raise JSONError("cannot be among the unknown members", child(place, name))
-
     def struct(self, value: Any) -> Struct:
-        """The members to write."""
+        """The members to write. Raises JSONError for fields of wrong types."""
+        if type(value) is not self.made:
+            raise JSONError(f"must be {self.made.__name__}, not {kind_of(value)}")
         always, values = self.always, self.get(value)
+        self._check_types(values)
         struct = Struct({n: item for n, item in zip(self.members, values, strict=True) if item or n in always})
         for _, name, shape in self.nested:
-            item = struct.get(name)
-            if item:
-                struct[name] = [*map(shape.struct, item)] if isinstance(item, (list, tuple)) else shape.struct(item)
-        for name in sorted(value.extra):
-            struct[name] = value.extra[name]
+            if struct.get(name):
+                struct[name] = _each(shape.struct, struct[name], name)
+        if value.extra:
+            struct |= self._checked_extra(value.extra)
         return struct
+
+    def _check_types(self, values: Sequence[Any]) -> None:
+        if tuple(map(type, values)) == self.usual:
+            return
+        for name, usual, accepted, item in zip(self.members, self.usual, self.accepted, values, strict=True):
+            if not isinstance(item, accepted) or isinstance(item, bool):
+                raise JSONError(f"must be {kind_of(usual)}, not {kind_of(item)}", name)
+
+    def _checked_extra(self, extra: Mapping[str, Any]) -> dict[str, Any]:
+        for name in extra:
+            if not isinstance(name, str) or name in self.names:
+                raise JSONError("cannot be among the unknown members", child("", name))
+        return dict(sorted(extra.items()))
+
+
+def _each(make: Callable[..., Any], value: Any, place: str, *arguments: Any) -> Any:
+    """`make` of one object, or of each in a list. Whether the member wants a list is checked by its type."""
+    if not isinstance(value, (list, tuple)):
+        try:
+            return make(value, *arguments)
+        except JSONError as error:
+            raise error.within(place) from None
+    made = []
+    for index, item in enumerate(value):
+        try:
+            made.append(make(item, *arguments))
+        except JSONError as error:
+            raise error.within(f"{place}[{index}]") from None
+    return made
 
 
 def _maker(member: Field[Any], usual: type) -> Callable[[], Any]:
