@@ -3,43 +3,43 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
-import os
-from contextlib import ExitStack
+import secrets
+import sys
+from contextlib import ExitStack, redirect_stdout
 from typing import Any
 
+from .. import environ
 from ..aws.credentials import Credentials
 from ..aws.s3 import S3Client
 from ..encrypters import EnvKey
 from ..errors import LockHeld, NoCurrentSnapshot
 from ..state.snapshot import Binding, Entry, FactoryInfo, Snapshot
 from ..store import Store
+from . import screen, settings
 
 _KEY_VARIABLE = "UNOBIN_DEMO_KEY"
 
 
-def add_parser(commands: Any) -> None:
+def add(commands: Any) -> None:
     """Add `demo` to the command line."""
-    parser = commands.add_parser(
-        "demo",
-        help="run the main job against a server on this machine, or a real bucket",
-        description="Runs lock, write, set-current, read back, list and release with a sealed snapshot, and shows each "
-        "step. Without --bucket it starts an S3 server on loopback; with it, the bucket is used.",
-        epilog="example: unobin-s3 demo --endpoint-url http://127.0.0.1:9000 --bucket scratch --prefix demo",
-    )
-    parser.add_argument("--endpoint-url", help="an S3-compatible store; Amazon's when left out")
-    parser.add_argument("--bucket", help="a bucket you may write to; without it a server on loopback is started")
-    parser.add_argument("--prefix", default="", help="goes before the demo's keys")
-    parser.set_defaults(run=run)
+    example = "demo\ndemo --endpoint-url http://127.0.0.1:9000 --bucket scratch --prefix demo"
+    settings.command(commands, "demo", _demo, settings.place, example=example)
 
 
-def run(options: argparse.Namespace) -> int:
-    """The demo; returns 0 or raises what went wrong."""
+def _demo(options: Any) -> int:
+    """Run the main job against a server on this machine, or a real bucket.
+
+    Lock, write, set-current, read back, list and release with a sealed snapshot, each step shown. Without --bucket it
+    starts an S3 server on loopback; with it, the bucket is used, and one snapshot stays there. The key is made up for
+    this run. Variables say nothing to it, only flags.
+    """
     with ExitStack() as stack:
+        if options.json:  # the story goes to stderr, the document to stdout
+            stack.enter_context(redirect_stdout(sys.stderr))
         if options.bucket:
-            client, bucket = S3Client(endpoint_url=options.endpoint_url), options.bucket
+            client, bucket = settings.client(options), options.bucket
         else:
             from ..testing import S3Server
 
@@ -48,20 +48,19 @@ def run(options: argparse.Namespace) -> int:
             client, bucket = S3Client(endpoint_url=server.url, region=server.region, credentials=keys), server.bucket
             print(f"a server of our own is on {server.url}; it checks every signature")
         # A key for this run only. Real keys come from a secret store and stay in the environment.
-        import secrets
-
-        os.environ[_KEY_VARIABLE] = base64.b64encode(secrets.token_bytes(32)).decode()
-        _main_job(client, bucket, options.prefix)
+        environ.put(_KEY_VARIABLE, base64.b64encode(secrets.token_bytes(32)).decode())
+        rev = _main_job(client, bucket, options.prefix or "")
+    if options.json:
+        options.factory, options.stack = "demo", "prod"
+        screen.document(options, "state-demo-result", {"ok": True, "state-rev": rev})
     return 0
 
 
 def _store(client: S3Client, bucket: str, prefix: str) -> Store:
-    return Store(
-        client, bucket=bucket, prefix=prefix, factory="demo", stack="prod", encrypter=EnvKey(_KEY_VARIABLE)
-    )
+    return Store(client, bucket=bucket, prefix=prefix, factory="demo", stack="prod", encrypter=EnvKey(_KEY_VARIABLE))
 
 
-def _main_job(client: S3Client, bucket: str, prefix: str) -> None:
+def _main_job(client: S3Client, bucket: str, prefix: str) -> str:
     store = _store(client, bucket, prefix)
     print(f"\n1. take the lock of {store.place}")
     with store.lock(timeout=10) as lock:
@@ -89,6 +88,7 @@ def _main_job(client: S3Client, bucket: str, prefix: str) -> None:
     print("9. what is in the bucket now")
     for item in client.list_objects_v2(bucket, store.place.layout.directory + "/"):
         print(f"   {item.size:6d}  {item.key}")
+    return rev
 
 
 def _show(body: bytes) -> None:
@@ -101,13 +101,8 @@ def _show(body: bytes) -> None:
 
 
 def _snapshot() -> Snapshot:
-    entry = Entry(
-        address="resource.bucket",
-        entry_kind="leaf",
-        category="resource",
-        binding=Binding(alias="aws", kind="bucket"),
-        outputs={"name": "my-bucket", "url": "https://my-bucket.example/?a=1&b=2"},
-    )
-    return Snapshot(
-        factory=FactoryInfo(name="demo", version="1.0.0", content_revision="0"), stack="prod", entries=[entry]
-    )
+    outputs = {"name": "my-bucket", "url": "https://my-bucket.example/?a=1&b=2"}
+    binding = Binding(alias="aws", kind="bucket")
+    entry = Entry(address="resource.bucket", entry_kind="leaf", category="resource", binding=binding, outputs=outputs)
+    factory = FactoryInfo(name="demo", version="1.0.0", content_revision="0")
+    return Snapshot(factory=factory, stack="prod", entries=[entry])
