@@ -108,6 +108,11 @@ class HttpxTransport:
         for pool in pools.values():
             pool.close()
 
+    def __del__(self) -> None:
+        # A client that is dropped leaves no open socket; in a forked child the sockets are the parent's.
+        if self.__dict__.get("_pid") == os.getpid():
+            self.close()
+
     def _pool(self, request: Request) -> httpx.BaseTransport:
         name = (request.scheme, proxy_for(request.scheme, request.host, self._env))
         with self._lock:
