@@ -289,6 +289,45 @@ def test_64_rejected_calls_renew_once() -> None:
     assert world.loads == 2
 
 
+def test_a_renewal_that_another_thread_has_just_done_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    source = world.source()
+    source.get()
+    world.time = EPOCH + 3000
+    guard = source._guard
+
+    def overtaken() -> threading.Lock:
+        """Between this thread's look at the times and its turn, another thread renews."""
+        monkeypatch.setattr(source, "_guard", guard)
+        source.get()
+        return guard()
+
+    monkeypatch.setattr(source, "_guard", overtaken)
+    assert source.get().access_key_id == "AKIA2" and world.loads == 2
+
+
+def test_those_who_waited_for_nothing_newer_do_not_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed, loads = Credentials("AKID", "secret", "token"), []
+    arrived = threading.Semaphore(0)
+
+    def load() -> Credentials:
+        loads.append(1)
+        for _ in range(8 if len(loads) == 2 else 0):
+            assert arrived.acquire(timeout=20)
+        return fixed
+
+    source = CachedSource(load, lambda: EPOCH)
+    source.get()
+    guard = source._guard
+
+    def counted() -> threading.Lock:
+        arrived.release()
+        return guard()
+
+    monkeypatch.setattr(source, "_guard", counted)
+    assert in_threads(8, lambda: source.renew(fixed)) == [None] * 8 and len(loads) == 2
+
+
 def test_a_failure_is_shared_by_those_who_waited_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     world.failing = CredentialsError("the place is down")

@@ -175,6 +175,7 @@ FAILURES: dict[str, Callable[[Here], object]] = {
     ),
     "role, no answer": both(Here.role, no_answer),
     "web identity, denied": both(Here.web_identity, sts_says(400, STS_ERROR)),
+    "web identity, beside keys": both(lambda here: here.keys(key=""), Here.web_identity, sts_says(400, STS_ERROR)),
     "web identity, no answer": both(Here.web_identity, no_answer),
 }
 

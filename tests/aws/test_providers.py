@@ -472,6 +472,7 @@ def test_container_hosts(env: dict[str, str], goes_to: str) -> None:
     [
         {"RELATIVE_URI": "@example.com/"},
         {"RELATIVE_URI": "v2/x"},
+        {"RELATIVE_URI": "3/x"},
         {"RELATIVE_URI": "/../x"},
         {"FULL_URI": "http://example.com/"},
         {"FULL_URI": "http://169.254.169.254/"},

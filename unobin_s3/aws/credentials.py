@@ -195,7 +195,8 @@ class CachedSource:
         if not guard.acquire(blocking=False):
             return held.credentials
         try:
-            return self._round() if self._held is held else held.credentials
+            newer = self._held if self._held is not held else None
+            return newer.credentials if newer else self._round()
         except Exception as error:
             pause = PAUSE if now < held.urgent_at else URGENT_PAUSE
             self._held = replace(held, renew_at=min(now + pause, held.expires_at))

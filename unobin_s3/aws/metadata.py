@@ -82,7 +82,6 @@ class Container:
         request = self._request()
         answer = _send(self._transport, request, _CONTAINER_SECONDS, _CONTAINER_ATTEMPTS)
         outcome = answer if isinstance(answer, str) else _container_outcome(answer)
-        del answer
         if isinstance(outcome, str):
             raise CredentialsError(f"{self.name} at {request.host}: {outcome}")
         return outcome

@@ -24,13 +24,6 @@ _LEGACY = re.compile(
 )
 
 
-class _Masked(bytes):
-    """A request body that is a credential: the caller's frames hold it, and their locals may be dumped."""
-
-    def __repr__(self) -> str:
-        return "b'***'"
-
-
 def endpoint_for(
     region: str | None, url: str | None, env: Mapping[str, str], profile: Mapping[str, str]
 ) -> endpoint.Endpoint:
@@ -94,7 +87,7 @@ def _ask(
         host=where.host,
         path=where.base_path + "/",
         headers={"content-type": "application/x-www-form-urlencoded; charset=utf-8"},
-        body=_Masked(body),
+        body=body,
         repeat=Repeat.READ,  # a second session is harmless
         limit=xml.MAX_ERROR,
     )
