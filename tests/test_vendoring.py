@@ -127,17 +127,17 @@ def test_commands(project: Path) -> None:
 SUITE = ("tests/aws", "tests/state", "tests/store")
 
 
-def test_the_suite_of_a_copy(project: Path, tmp_path: Path) -> None:
+def test_the_suite_of_a_copy(project: Path) -> None:
     """The tests of aws/, state/ and the store as they stand, but for the name that they import."""
-    tests = Path(__file__).parent
-    shutil.copytree(tests, tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__", "interop", "test_*ing.py"))
-    for path in (tmp_path / "tests").rglob("*.py"):
+    ignored = shutil.ignore_patterns("__pycache__", "interop", "test_*ing.py")
+    shutil.copytree(Path(__file__).parent, project / "tests", ignore=ignored)
+    for path in (project / "tests").rglob("*.py"):
         path.write_text(path.read_text().replace("unobin_s3", "app._vendor.anything"))
-    shutil.copy(PACKAGE.parent / "pyproject.toml", tmp_path)
+    shutil.copy(PACKAGE.parent / "pyproject.toml", project)
     words = [sys.executable, "-P", "-c", f"{_HIDE}import pytest; sys.exit(pytest.main(sys.argv[1:]))"]
-    env = {"PYTHONPATH": str(project), "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    env = {"PYTHONPATH": str(project), "HOME": str(project), "PATH": os.environ["PATH"]}
     done = subprocess.run(
-        [*words, "-p", "no:cacheprovider", *SUITE], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        [*words, "-p", "no:cacheprovider", *SUITE], cwd=project, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
     assert int(done.stdout.split(" passed")[0].split()[-1]) > 500

@@ -350,7 +350,8 @@ def lease(subject: Subject) -> str:
         assert after.etag != before.etag
         lock.renew()
         assert store.current() == snapshot("dead", 1)
-    assert time.monotonic() - subject.since >= LEASE + 2
+    # The store's dates are whole seconds: two of the protocol's margin may be little more than one by our clock.
+    assert time.monotonic() - subject.since >= LEASE + 1
     assert subject.live.held
     subject.live.check()
     with pytest.raises(LockHeld):
