@@ -188,10 +188,11 @@ class Acquisition:
                 body = tailed(seen.text, self._clock.token(5))
                 lock.fence = swap(self._place, seen, body, deadline)
                 return
-            except PointerMoved as moved:
-                _logger.info("%s", moved)
+            except (PointerMoved, OutcomeUnknown) as again:
+                _logger.info("%s", again)
         raise LockHeld(
-            f"the displaced holder of {self._place.url(self._key)} keeps moving the pointer; stop it and try again",
+            f"the pointer kept changing while {self._place.url(self._key)} was taken over from a holder whose lease "
+            "has run out; stop that process and try again",
             bucket=self._place.bucket, key=self._key,
         )  # fmt: skip
 
