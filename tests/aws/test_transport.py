@@ -329,3 +329,17 @@ def test_stored_bytes_are_not_unpacked(server: S3Server) -> None:
 def test_requests_show_no_secret(server: S3Server) -> None:
     request = Request("PUT", "http", "h", "/", {"x-amz-security-token": "tok-secret"}, b"body-secret")
     assert "secret" not in repr(request)
+
+
+def test_a_traceback_with_locals_shows_no_token(server: S3Server) -> None:
+    import traceback
+
+    keys = Credentials(server.access_key, server.secret_key, "session-token-value")
+    with S3Server(bucket="state", session_token="session-token-value") as other:
+        other.fault("GetObject", Fault(reset=True), times=None)
+        client = S3Client(endpoint_url=other.url, credentials=keys, region="us-east-1", limits=Limits(total=0.3))
+        with pytest.raises(TransportError) as caught:
+            client.get_object("state", "k")
+        client.close()
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "reset" in shown and "session-token-value" not in shown and server.secret_key not in shown

@@ -100,7 +100,9 @@ class HttpxTransport:
             finally:
                 answer.close()
         except Exception as error:
-            raise _translated(error, request) from error
+            failure = _translated(error, request)
+        # Raised out here, without the cause: its frames hold the headers, and with them the session token.
+        raise failure
 
     def close(self) -> None:
         with self._lock:
