@@ -29,7 +29,7 @@ _logger = logging.getLogger(__name__)
 
 EMPTY_SHA256 = sha256(b"").hexdigest()
 # What every store and proxy reads alike (RFC 9110, section 5.5, without obs-text).
-_HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+:[\t\x20-\x7e]*")
+_HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+\0[\t\x20-\x7e]*")
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"})
 
 
@@ -157,7 +157,7 @@ class Caller:
 
     def _send(self, call: Call, end: float, seen: _Seen) -> Response:
         for name, value in call.headers.items():
-            if not _HEADER.fullmatch(f"{name}:{value}"):
+            if not _HEADER.fullmatch(f"{name}\0{value}"):
                 raise ConfigurationError(f"{call.where}: the header {name!r} has a line break or non-ASCII character")
         payload_hash = sha256(call.body).hexdigest() if call.body else EMPTY_SHA256
         attempt = 0
