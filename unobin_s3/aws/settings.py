@@ -66,7 +66,7 @@ class Settings:
         correct: Correct | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        self.env = environ.read() if env is None else env
+        self.env: Mapping[str, str] = environ.read() if env is None else env
         self.service = service
         self._profiles = profiles.load(self.env)
         self._profile_name = profile
@@ -75,13 +75,13 @@ class Settings:
         self._lock = threading.Lock()
         self._endpoint: endpoints.Endpoint | None = None
         self._direct: Transport = HttpxTransport({})  # metadata services: never through a proxy
-        self.transport = self._transport(transport, ca_bundle)
+        self.transport: Transport = self._transport(transport, ca_bundle)
         limits = limits or Limits()
         base = Caller(
             transport=self.transport, credentials=None, clock=clock,
             connect=limits.connect, read=limits.read, total=limits.total, correct=correct,
         )  # fmt: skip
-        self.credentials = self._source(credentials, base)
+        self.credentials: CredentialSource = self._source(credentials, base)
         self.caller = base
         base.credentials = self.credentials
 
@@ -127,7 +127,7 @@ class Settings:
     def _style(self) -> bool | None:
         if self.service != "s3" or self._path_style is not None or self._endpoint_url:
             return self._path_style
-        nested = self._profiles.nested(self._profiles.active(self.env, self._profile_name), "s3")
+        nested = self._nested()
         for name in _REFUSED:
             if nested.get(name, "").lower() in _TRUE:
                 raise ConfigurationError(f"the shared config file asks for s3 {name}, which is not supported here")
@@ -136,12 +136,17 @@ class Settings:
             raise ConfigurationError(f"addressing_style must be auto, path or virtual, not {style!r}")
         return {"auto": None, "path": True, "virtual": False}[style]
 
+    def _nested(self) -> Mapping[str, str]:
+        """The `s3 =` block of the active profile, when this is for S3."""
+        name = self._profiles.active(self.env, self._profile_name)
+        return self._profiles.nested(name, "s3") if self.service == "s3" else {}
+
     def _flag(self, value: bool | None, name: str) -> bool:
         if value is not None:
             return value
         if self._endpoint_url:
             return False
-        text = self.env.get(f"AWS_{name.upper()}") or self.profile.get(name, "")
+        text = self.env.get(f"AWS_{name.upper()}") or self.profile.get(name) or self._nested().get(name, "")
         if text.lower() not in _TRUE + _FALSE:
             raise ConfigurationError(f"{name} (AWS_{name.upper()}) must be true or false, not {text!r}")
         return text.lower() in _TRUE
