@@ -122,8 +122,10 @@ class Caller:
     ) -> None:
         self.transport = transport
         self.credentials = credentials
-        self.clock = clock or Clock()
-        self.connect, self.read, self.total = connect, read, total
+        self.clock: Clock = clock or Clock()
+        self.connect: float = connect
+        self.read: float = read
+        self.total: float = total
         self._correct = correct
         self._skew = 0.0  # seconds to add to our clock to get the service's
 

@@ -93,7 +93,7 @@ class S3Client:
         clock: Clock | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        self.settings = Settings(
+        self.settings: Settings = Settings(
             "s3", region=region, credentials=credentials, endpoint_url=endpoint_url, profile=profile,
             transport=transport, ca_bundle=ca_bundle, path_style=path_style, dualstack=dualstack, fips=fips,
             limits=limits, clock=clock, correct=self._correct, env=env,
