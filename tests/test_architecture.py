@@ -26,7 +26,9 @@ DEPENDENCIES = {"httpx": "aws/transport.py", "certifi": "aws/transport.py", "cry
 ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": {"aws", "encrypters", "holder", "lock", "probe", "state", "store"},
-    "cli": {"__init__", "aws", "encrypters", "state", "store", "testing"},
+    "cli": {
+        "__init__", "aws", "encrypters", "environ", "guard", "holder", "lock", "probe", "state", "store", "testing",
+    },
     "testing": {"aws"},
     "store": {
         "acquire", "aws", "encrypters", "guard", "holder", "lock", "locking", "place", "pointer", "probe", "snapshots",

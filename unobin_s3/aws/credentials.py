@@ -155,12 +155,19 @@ class CachedSource:
     All that waited for one failed attempt share its failure. `now` gives unix seconds.
     """
 
-    def __init__(self, load: Callable[[], Credentials], now: Callable[[], float]) -> None:
-        self._load, self._now = load, now
+    def __init__(
+        self, load: Callable[[], Credentials], now: Callable[[], float], origin: Callable[[], str] = str
+    ) -> None:
+        self._load, self._now, self._origin = load, now, origin
         self._held: _Held | None = None
         self._rounds = 0  # loads that came to an end, well or not
         self._failure: Exception | None = None  # of the last round
         self._lock, self._pid = threading.Lock(), os.getpid()
+
+    @property
+    def origin(self) -> str:
+        """Where the present set comes from, for people; "" when that is not known."""
+        return self._origin()
 
     def get(self) -> Credentials:
         """The present set. Raises what `load` raises when there is no valid one."""

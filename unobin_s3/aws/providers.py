@@ -38,7 +38,8 @@ def default_chain(
     to STS; `transport` must know no proxy; `now` gives unix seconds; `region` None: the profile's.
     """
     world = World(env, profiles, caller, transport, now, region)
-    return CachedSource(Chain(world, profile_name or None).load, now)
+    chain = Chain(world, profile_name or None)
+    return CachedSource(chain.load, now, chain.origin)
 
 
 class Chain:
@@ -47,6 +48,9 @@ class Chain:
     def __init__(self, world: World, profile_name: str | None) -> None:
         self._world, self._profile_name = world, profile_name
         self._serving: Source | None = None
+
+    def origin(self) -> str:
+        return "" if self._serving is None else self._serving.name
 
     def load(self) -> Credentials:
         if self._serving is not None:

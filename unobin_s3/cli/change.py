@@ -11,54 +11,66 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from ..errors import ConfigurationError, NoCurrentSnapshot, PointerInvalid, PointerMissing, UnobinS3Error
+from .. import errors
+from ..errors import ConfigurationError, UnobinS3Error
 from ..holder import LockInfo
 from ..lock import Lock
 from ..state import gojson
 from ..state.envelope import open_envelope
 from ..state.snapshot import Snapshot, decode_snapshot
-from ..store import Store
+from ..store import UNSET, Store
 from . import screen, settings
-from .look import lock_document, lock_lines
+from .look import lock_document, lock_rows
 from .screen import clean, note, say
+
+NOWHERE = (errors.NoCurrentSnapshot, errors.PointerMissing, errors.PointerInvalid)
+_CODES: tuple[tuple[Any, int], ...] = (
+    (ConfigurationError, 2), (errors.LockHeld, 3), (errors.LockLost, 4), ((errors.NotFound, *NOWHERE), 5),
+    (errors.DecryptionError, 6), ((errors.ConditionalWritesUnsupported, errors.LeaseUnsupported), 7),
+    (KeyboardInterrupt, 130),
+)  # fmt: skip
 
 
 def add(commands: Any) -> None:
     """Add these commands to the command line."""
     place, key, locking = settings.place, settings.key, settings.locking
-    parser = settings.command(commands, "push", _push, place, key, locking, example="push unobin-1764000000.json.enc")
+    parser = settings.command(commands, "push", _push, place, key, locking)
     parser.add_argument("file", metavar="FILE", help="a snapshot's JSON or a sealed envelope; `-` for stdin")
-    parser.add_argument("--expected", metavar="REV", help="refuse unless this revision is current")
-    parser = settings.command(
-        commands, "rollback", _rollback, place, key, locking, example="rollback 2026-05-01T10:00:00.000000000Z"
-    )
+    parser.add_argument("--expected", metavar="REV", default=UNSET, help="refuse unless this revision is current")
+    parser = settings.command(commands, "rollback", _rollback, place, key, locking)
     parser.add_argument("rev", metavar="REV", help="becomes current; `unobin-s3 snapshots` lists them")
-    parser = settings.command(commands, "unlock", _unlock, place, example='unlock --id "$UNOBIN_S3_LOCK_ID"')
+    parser = settings.command(commands, "unlock", _unlock, place)
     parser.add_argument("--id", required=True, help="the lock's own id; any other lock is left alone")
-    parser = settings.command(commands, "force-unlock", _force_unlock, place, example="force-unlock --yes")
+    parser = settings.command(commands, "force-unlock", _force_unlock, place)
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
-# Taking the lock
+def code_of(error: BaseException) -> int:
+    """The exit code that an error stands for."""
+    if isinstance(error, SystemExit):
+        return int(error.code or 0)
+    if getattr(error, "operation", "") == "Decrypt":  # KMS refused to open a data key
+        return 6
+    return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
 
 
 @contextmanager
 def held(options: Any, store: Store, **more: Any) -> Iterator[Lock]:
     """The lock for as long as the block runs; SIGTERM and SIGHUP end the block, and the lock is given back."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
     main = threading.current_thread() is threading.main_thread()
-    hangup = signal.getsignal(signal.SIGHUP) if main else None
-    if hangup is signal.SIG_DFL:  # nohup ignores it, and so do we then
-        signal.signal(signal.SIGHUP, _leave)
+    hangs_up = main and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL  # under nohup it is ignored, and stays so
+    if hangs_up:
+        signal.signal(signal.SIGHUP, leave)
     try:
         with store.lock(options.wait, lease=options.lease, on_wait=_waiting, handle_sigterm=main, **more) as lock:
             yield lock
     finally:
-        if hangup is signal.SIG_DFL:
-            signal.signal(signal.SIGHUP, hangup)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+        if hangs_up:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _waiting(info: LockInfo) -> None:
@@ -66,13 +78,7 @@ def _waiting(info: LockInfo) -> None:
 
 
 def report(
-    options: Any,
-    kind: str,
-    result: dict[str, Any],
-    work: Callable[[], None],
-    *,
-    begun: Callable[[], object],
-    text: Callable[[], None],
+    options: Any, kind: str, result: dict[str, Any], work: Callable[[], None], begun: Callable[[], object]
 ) -> int:
     """Run `work`, which fills `result`, and print it; also when `work` fails after it has `begun` to change things.
 
@@ -84,124 +90,76 @@ def report(
     except (UnobinS3Error, KeyboardInterrupt, SystemExit) as error:
         if not begun():
             raise
-        failed = error
-    if failed is not None:
-        result["ok"] = False
-        note(screen.diagnostic(failed)["message"])
-    if options.json:
-        screen.document(options, kind, result, [screen.diagnostic(failed)] if failed else [])
-    else:
-        text()
-    if failed is not None:
-        from .main import code_of
-
-        return code_of(failed)
-    return 0 if result["ok"] else 1
-
-
-# push and rollback
+        failed, result["ok"] = error, False
+        note(screen.diagnostic(error)["message"])
+    screen.answer(options, kind, result, failed)
+    return code_of(failed) if failed else 0 if result["ok"] else 1
 
 
 def _push(options: Any) -> int:
-    """Store a snapshot from a file and make it current, under the lock.
-
-    FILE is a snapshot in clear, as `pull` prints it, or a sealed envelope, as a failed run leaves it behind. It is
-    validated, must be of this factory and stack, and is sealed anew with the key given here. The pointer moves by
-    compare-and-swap: when somebody else moves it meanwhile, the push fails and nothing is overwritten.
-    """
-    store = settings.store(options)
-    snapshot = _read(options, store)
-    return _moved(options, store, "state-push-result", lambda: store.write(snapshot), expected=options.expected)
-
-
-def _rollback(options: Any) -> int:
-    """Make an earlier (or later) snapshot current, under the lock.
-
-    Writes nothing but the pointer, by compare-and-swap. With a key the snapshot is opened first, so that the pointer
-    never moves to one that cannot be read; without one it must only exist. Also repairs a pointer that is missing,
-    damaged or leads nowhere.
-    """
-    found = settings.encrypter(options)
-    store = settings.store(options, opens=found or False)
-    if found is not None:
-        store.get(options.rev)
-    return _moved(options, store, "state-rollback-result", lambda: str(options.rev))
-
-
-def _read(options: Any, store: Store) -> Snapshot:
+    """The file is read and validated before the lock is taken."""
+    encrypter = settings.opener(options)
+    store = settings.store(options, encrypter)
     try:
-        if options.file == "-":
-            data = sys.stdin.buffer.read()
-        else:
-            with open(options.file, "rb") as file:
-                data = file.read()
+        with open(0 if options.file == "-" else options.file, "rb", closefd=options.file != "-") as file:
+            data = file.read()
     except OSError as error:
         raise ConfigurationError(f"{options.file} cannot be read: {error.strerror}") from error
-    with suppress(gojson.JSONError):
+    snapshot = _snapshot(data, encrypter)
+    return _move(options, store, "state-push-result", lambda: store.write(snapshot), options.expected)
+
+
+def _snapshot(data: bytes, encrypter: Any) -> Snapshot:
+    with suppress(gojson.JSONError):  # decode_snapshot says it better
         members = gojson.loads(data)
         if isinstance(members, dict) and "envelope-version" in members:
-            encrypter = settings.encrypter(options)
-            if encrypter is not None:
-                data = open_envelope(data, "state", encrypter)
+            data = open_envelope(data, "state", encrypter)
     return decode_snapshot(data)
 
 
-def _moved(options: Any, store: Store, kind: str, choose: Callable[[], str], expected: str | None = None) -> int:
+def _rollback(options: Any) -> int:
+    """With a key, the snapshot must open first."""
+    encrypter = settings.encrypter(options)
+    store = settings.store(options, encrypter)
+    if encrypter is not None:
+        store.get(options.rev)
+    return _move(options, store, "state-rollback-result", lambda: str(options.rev))
+
+
+def _move(options: Any, store: Store, kind: str, choose: Callable[[], str], expected: Any = UNSET) -> int:
     result: dict[str, Any] = {"ok": True, "from": None, "to": None, "state-rev": None}
 
     def work() -> None:
         with held(options, store):
-            # PointerInvalid: what a rollback repairs. The lock fences whatever was read.
-            with suppress(NoCurrentSnapshot, PointerMissing, PointerInvalid):
+            with suppress(*NOWHERE):  # what a rollback repairs; the lock fences whatever was read
                 result["from"] = store.current_rev()
             rev = choose()
-            if expected is None:
-                store.set_current(rev)
-            else:
-                store.set_current(rev, expected=expected)
+            store.set_current(rev, expected=expected)
             result["to"] = result["state-rev"] = rev
 
-    def text() -> None:
-        say(f"current: {clean(result['from'] or 'nothing')} -> {clean(result['to'])}")
-
-    return report(options, kind, result, work, begun=lambda: result["to"], text=text)
-
-
-# unlock and force-unlock
+    return report(options, kind, result, work, lambda: result["to"])
 
 
 def _unlock(options: Any) -> int:
-    """Delete the lock if it has this id.
-
-    For the step of a pipeline that always runs. A lock that is already gone is fine; somebody else's lock is left
-    alone, and the command ends with 3.
-    """
-    found = settings.store(options, opens=False).force_unlock(id=options.id)
-    return _cleared(options, "state-unlock-result", found)
+    """Only the lock with this id."""
+    return _cleared(options, "state-unlock-result", settings.store(options).force_unlock(id=options.id))
 
 
 def _force_unlock(options: Any) -> int:
-    """Delete whatever lock is there, after showing whose it is.
-
-    Asks first, on a terminal; elsewhere --yes is needed. Only the lock that was shown is deleted. Its holder is not
-    asked: if it lives, its pointer moves are still fenced, but two may work at once.
-    """
-    store = settings.store(options, opens=False)
+    """Only the lock that was shown, if it has an id to know it by."""
+    store = settings.store(options)
     info = store.lock_info()
     if info is not None:
-        for _, line in lock_lines(info):
+        for _, line in lock_rows(info):
             note(line)
-        if not options.yes and not _agreed():
-            return 1
+        if not options.yes:
+            if not sys.stdin.isatty():
+                raise ConfigurationError("force-unlock asks before it deletes; where nobody can answer, give --yes")
+            print("delete this lock? only `yes` does it: ", end="", file=sys.stderr, flush=True)
+            if sys.stdin.readline().strip() != "yes":
+                return 1
         info = store.force_unlock(id=info.id or None)
     return _cleared(options, "state-force-unlock-result", info)
-
-
-def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        raise ConfigurationError("force-unlock asks before it deletes; where nobody can answer, give --yes")
-    print("delete this lock? only `yes` does it: ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip() == "yes"
 
 
 def _cleared(options: Any, kind: str, info: LockInfo | None) -> int:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import secrets
 import sys
 from contextlib import ExitStack, redirect_stdout
@@ -24,17 +23,11 @@ _KEY_VARIABLE = "UNOBIN_DEMO_KEY"
 
 def add(commands: Any) -> None:
     """Add `demo` to the command line."""
-    example = "demo\ndemo --endpoint-url http://127.0.0.1:9000 --bucket scratch --prefix demo"
-    settings.command(commands, "demo", _demo, settings.place, example=example)
+    settings.command(commands, "demo", _demo, settings.place)
 
 
 def _demo(options: Any) -> int:
-    """Run the main job against a server on this machine, or a real bucket.
-
-    Lock, write, set-current, read back, list and release with a sealed snapshot, each step shown. Without --bucket it
-    starts an S3 server on loopback; with it, the bucket is used, and one snapshot stays there. The key is made up for
-    this run. Variables say nothing to it, only flags.
-    """
+    """Choose a server and a key, and tell the story."""
     with ExitStack() as stack:
         if options.json:  # the story goes to stderr, the document to stdout
             stack.enter_context(redirect_stdout(sys.stderr))
@@ -56,18 +49,15 @@ def _demo(options: Any) -> int:
     return 0
 
 
-def _store(client: S3Client, bucket: str, prefix: str) -> Store:
-    return Store(client, bucket=bucket, prefix=prefix, factory="demo", stack="prod", encrypter=EnvKey(_KEY_VARIABLE))
-
-
 def _main_job(client: S3Client, bucket: str, prefix: str) -> str:
-    store = _store(client, bucket, prefix)
+    names: dict[str, Any] = {"bucket": bucket, "prefix": prefix, "factory": "demo", "stack": "prod"}
+    store, other = (Store(client, **names, encrypter=EnvKey(_KEY_VARIABLE)) for _ in range(2))
     print(f"\n1. take the lock of {store.place}")
     with store.lock(timeout=10) as lock:
         _show(client.get_object(bucket, store.place.layout.lock).body)
         print("2. a second writer is kept out")
         try:
-            _store(client, bucket, prefix).lock(timeout=0)
+            other.lock(timeout=0)
         except LockHeld as error:
             print(f"   LockHeld: {error}")
         print("3. read the current snapshot")
@@ -92,12 +82,8 @@ def _main_job(client: S3Client, bucket: str, prefix: str) -> str:
 
 
 def _show(body: bytes) -> None:
-    text = body.decode()
-    if text.startswith("{\n"):
-        sealed = json.loads(text)
-        sealed["ciphertext"] = sealed["ciphertext"][:44] + "..."
-        text = json.dumps(sealed, indent=2)
-    print("   " + text.rstrip().replace("\n", "\n   "))
+    lines = body.decode().rstrip().splitlines()
+    print("\n".join(f"   {line if len(line) < 120 else line[:64] + '...'}" for line in lines))
 
 
 def _snapshot() -> Snapshot:

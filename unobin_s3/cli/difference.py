@@ -12,33 +12,27 @@ from .look import fetch
 from .screen import clean, json_text, say
 
 _ABSENT = object()
-_COLOURS = {"added": screen.GREEN, "removed": screen.RED, "changed": screen.YELLOW}
-_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+_LOOKS = {"added": ("+", screen.GREEN), "removed": ("-", screen.RED), "changed": ("~", screen.YELLOW)}
 
 
 def add(commands: Any) -> None:
     """Add `diff` to the command line."""
-    groups = (settings.place, settings.key, settings.masking)
-    parser = settings.command(commands, "diff", _diff, *groups, example="diff 2026-05-01T10:00:00.000000000Z current")
-    parser.add_argument("before", metavar="REV", help="a revision, or `current`")
-    parser.add_argument("after", metavar="REV", help="a revision, or `current`")
+    parser = settings.command(commands, "diff", _diff, settings.place, settings.key, settings.masking)
+    for name in ("before", "after"):
+        parser.add_argument(name, metavar="REV", help="a revision, or `current`")
 
 
 def _diff(options: Any) -> int:
-    """Show what changed between two snapshots, by entry and member.
-
-    Sensitive members are masked on both sides when either side calls them sensitive, and so are the stack's own outputs
-    and members that only newer tools know, for nothing says whether they are. That they changed is shown all the same.
-    """
-    store = settings.store(options)
+    """Fetch both, compare, print."""
+    store = settings.store(options, settings.opener(options))
     (before_rev, before), (after_rev, after) = fetch(store, options.before), fetch(store, options.after)
     found = compare(before, after, show=options.show_sensitive)
     if options.json:
         screen.document(options, "state-diff", {"from": before_rev, "to": after_rev, "changes": found})
         return 0
     for entry in found:
-        change = entry["change"]
-        say(f"{_SIGNS[change]} {clean(entry['address'] or '(the snapshot itself)')}", _COLOURS[change])
+        sign, colour = _LOOKS[entry["change"]]
+        say(f"{sign} {clean(entry['address'] or '(the snapshot itself)')}", colour)
         for member in entry["members"]:
             sides = [clean(json_text(member[side])) if side in member else "(absent)" for side in ("before", "after")]
             say(f"    {clean(member['member'])}: {' -> '.join(sides)}")
@@ -51,47 +45,44 @@ def compare(before: Snapshot, after: Snapshot, *, show: bool) -> list[dict[str, 
     """The entries that differ, by address; the snapshot's own members come first, with the address ""."""
     olds = {entry.address: entry for entry in before.entries or ()}
     news = {entry.address: entry for entry in after.entries or ()}
-    pairs = [("", _own(before), _own(after), {*_names(before, "outputs", "extra"), *_names(after, "outputs", "extra")})]
-    for address in sorted(olds.keys() | news.keys()):
-        old, new = olds.get(address), news.get(address)
-        secret = {name for entry in (old, new) if entry for name in _secrets(entry)}
-        pairs.append((address, _members(old) if old else {}, _members(new) if new else {}, secret))
+    pairs: list[tuple[str, Entry | Snapshot | None, Entry | Snapshot | None]] = [("", before, after)]
+    pairs += [(address, olds.get(address), news.get(address)) for address in sorted(olds.keys() | news.keys())]
     found = []
-    for address, old_members, new_members, secret in pairs:
-        members = list(_changes(old_members, new_members, secret if not show else set()))
+    for address, old, new in pairs:
+        secret = set() if show else {*_secrets(old), *_secrets(new)}
+        members = list(_changes(_members(old), _members(new), secret))
         if members:
-            change = "changed" if old_members and new_members else "added" if new_members else "removed"
+            change = "changed" if old and new else "added" if new else "removed"
             found.append({"address": address, "change": change, "members": members})
     return found
 
 
-def _own(snapshot: Snapshot) -> dict[str, object]:
-    made = snapshot.factory
-    factory = {"name": made.name, "version": made.version, "content-revision": made.content_revision}
-    return {"factory": factory, "stack": snapshot.stack, "outputs": snapshot.outputs, "extra": snapshot.extra}
+def _members(value: Entry | Snapshot | None) -> dict[str, Any]:
+    """By their public names, without what is empty."""
+    members: dict[str, Any] = {}
+    if isinstance(value, Snapshot):
+        made = value.factory
+        factory = {"name": made.name, "version": made.version, "content-revision": made.content_revision}
+        members = {"factory": factory, "stack": value.stack, "outputs": value.outputs, "extra": value.extra}
+    elif value is not None:
+        bound = value.binding
+        binding = {"alias": bound.alias, "library-path": bound.library_path, "export": bound.kind} if bound else {}
+        members = {
+            "entry-type": value.entry_kind, "category": value.category, "binding": binding,
+            "schema-version": value.schema_version, "trigger-hash": value.trigger_hash, "inputs": value.inputs,
+            "outputs": value.outputs, "depends-on": sorted(value.depends_on), "extra": value.extra,
+            "sensitive-inputs": sorted(value.sensitive_inputs), "sensitive-outputs": sorted(value.sensitive_outputs),
+        }  # fmt: skip
+    return {name: member for name, member in members.items() if member}
 
 
-def _members(entry: Entry) -> dict[str, object]:
-    binding = entry.binding
-    bound = {"alias": binding.alias, "library-path": binding.library_path, "export": binding.kind} if binding else {}
-    members = {
-        "entry-type": entry.entry_kind, "category": entry.category, "binding": bound,
-        "schema-version": entry.schema_version, "trigger-hash": entry.trigger_hash, "inputs": entry.inputs,
-        "outputs": entry.outputs, "depends-on": sorted(entry.depends_on),
-        "sensitive-inputs": sorted(entry.sensitive_inputs), "sensitive-outputs": sorted(entry.sensitive_outputs),
-        "extra": entry.extra,
-    }  # fmt: skip
-    return {name: value for name, value in members.items() if value}
-
-
-def _names(value: Entry | Snapshot, *members: str) -> Iterable[str]:
-    return (f"{member}.{name}" for member in members for name in getattr(value, member))
-
-
-def _secrets(entry: Entry) -> Iterable[str]:
-    yield from _names(entry, "extra")
-    yield from (f"inputs.{name}" for name in entry.sensitive_inputs)
-    yield from (f"outputs.{name}" for name in entry.sensitive_outputs)
+def _secrets(value: Entry | Snapshot | None) -> Iterable[str]:
+    """Paths that are not shown. Of a stack's own outputs nothing says whether they are secret, so they are."""
+    if value is not None:
+        outputs = value.outputs if isinstance(value, Snapshot) else value.sensitive_outputs
+        inputs = () if isinstance(value, Snapshot) else value.sensitive_inputs
+        for member, names in (("inputs", inputs), ("outputs", outputs), ("extra", value.extra)):
+            yield from (f"{member}.{name}" for name in names)
 
 
 def _changes(
@@ -99,21 +90,14 @@ def _changes(
 ) -> Iterable[dict[str, Any]]:
     """Members that differ; maps are gone into, lists and secrets are not."""
     for name in sorted(old.keys() | new.keys()):
-        place = f"{path}.{name}" if path else name
-        before, after = old.get(name, _ABSENT), new.get(name, _ABSENT)
-        if before == after and json_text(before) == json_text(after):  # 1, 1.0 and True are equal to Python
+        place, sides = path + name, (old.get(name, _ABSENT), new.get(name, _ABSENT))
+        if sides[0] == sides[1] and json_text(sides[0]) == json_text(sides[1]):  # 1, 1.0 and True are equal to Python
             continue
-        if place not in secret and (isinstance(before, Mapping) or isinstance(after, Mapping)):
-            maps = [side if isinstance(side, Mapping) else {} for side in (before, after)]
-            if maps == [before, after] or _ABSENT in (before, after):
-                inner = list(_changes(maps[0], maps[1], secret, place))
-                if inner:
-                    yield from inner
-                    continue
-        sides = {"before": before, "after": after}
-        shown = {
-            side: screen.SENSITIVE if place in secret else value
-            for side, value in sides.items()
-            if value is not _ABSENT
-        }
-        yield {"member": place, **shown}
+        maps = [{} if side is _ABSENT else side for side in sides]
+        if place not in secret and any(maps) and all(isinstance(side, Mapping) for side in maps):
+            yield from _changes(maps[0], maps[1], secret, f"{place}.")
+        else:
+            shown = {
+                side: value for side, value in zip(("before", "after"), sides, strict=True) if value is not _ABSENT
+            }
+            yield {"member": place, **(dict.fromkeys(shown, screen.SENSITIVE) if place in secret else shown)}

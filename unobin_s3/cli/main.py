@@ -5,67 +5,16 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
 from collections.abc import Sequence
 
 from .. import __version__
-from ..errors import (
-    ConditionalWritesUnsupported,
-    ConfigurationError,
-    DecryptionError,
-    LeaseUnsupported,
-    LockHeld,
-    LockLost,
-    NoCurrentSnapshot,
-    NotFound,
-    PointerInvalid,
-    PointerMissing,
-    UnobinS3Error,
-)
-from . import screen, settings
-
-_CODES: tuple[tuple[type[BaseException], int], ...] = (
-    (ConfigurationError, 2),
-    (LockHeld, 3),
-    (LockLost, 4),
-    (NotFound, 5),
-    (NoCurrentSnapshot, 5),
-    (PointerMissing, 5),
-    (PointerInvalid, 5),
-    (DecryptionError, 6),
-    (ConditionalWritesUnsupported, 7),
-    (LeaseUnsupported, 7),
-    (KeyboardInterrupt, 130),
-)
-_ABOUT = """\
-Look at, lock and repair state snapshots in S3: who holds the lock and are they alive, what is current, what changed,
-how to go back, what may be deleted, whether this store can be trusted, which rights are missing.
-
-A stack lives at s3://BUCKET/[PREFIX/]FACTORY/STACK. Every flag that says where has a variable: UNOBIN_S3_BUCKET,
-UNOBIN_S3_PREFIX, UNOBIN_S3_FACTORY, UNOBIN_S3_STACK, UNOBIN_S3_ENDPOINT_URL, UNOBIN_S3_REGION, UNOBIN_S3_PROFILE,
-UNOBIN_S3_KMS_KEY_ID; and so has the key: UNOBIN_S3_ENCRYPTER. AWS credentials are found as the AWS SDKs find them.
-With --json there is one JSON document on stdout; logs, questions and progress are on stderr. NO_COLOR is honoured."""
-
-
-def code_of(error: BaseException) -> int:
-    """The exit code that an error stands for."""
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 1
-    if getattr(error, "operation", "") == "Decrypt":  # KMS refused to open a data key
-        return 6
-    return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
+from ..errors import UnobinS3Error
+from . import bulk, change, demo, difference, doctor, gc, hold, look, policy, screen, settings
 
 
 def parser() -> settings.Parser:
     """The whole command line."""
-    from . import bulk, change, demo, difference, doctor, gc, hold, look, policy
-
-    made = settings.Parser(
-        prog="unobin-s3",
-        description=_ABOUT,
-        epilog="example:\n  unobin-s3 status --bucket my-state --factory network --stack prod\n\n"
-        + textwrap.fill(settings.CODES, 100),
-    )
+    made = settings.Parser(prog="unobin-s3", **settings.manual())
     made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (look, difference, change, hold, gc, bulk, doctor, policy, demo):
@@ -74,7 +23,7 @@ def parser() -> settings.Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. Raises SystemExit for --help, --version and usage errors."""
+    """Run one command; returns the exit code. Raises SystemExit for --help, --version, usage errors and SIGTERM."""
     options = parser().parse_args(sys.argv[1:] if argv is None else list(argv))
     screen.start(verbose=options.verbose)
     try:
@@ -86,5 +35,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (UnobinS3Error, KeyboardInterrupt) as error:
         screen.failure(options, error)
-        return code_of(error)
+        return change.code_of(error)
     return code

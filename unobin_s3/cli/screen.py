@@ -11,38 +11,38 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from .. import environ
-from ..errors import LockError, UnobinS3Error
+from ..errors import ConfigurationError, LockError
 from ..state.revision import parse_revision
 
 SENSITIVE = "<sensitive>"
 RED, GREEN, YELLOW, BOLD = "31", "32", "33", "1"
-_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def clean(text: str) -> str:
     """One line that does nothing to a terminal: controls, escape sequences, bidi and zero-width marks are spelt out."""
-    if text.isprintable():
-        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
-    """JSON without HTML escaping; characters that are not printable are written as escapes, which is the same value."""
+    """JSON without HTML escaping."""
     separators = (",", ":") if indent is None else (",", ": ")
     return printable_json(json.dumps(value, ensure_ascii=False, separators=separators, indent=indent))
 
 
 def printable_json(text: str) -> str:
-    """The same document for a terminal. Raw characters of that kind stand in strings only, where escapes may stand."""
+    """The same document for a terminal: such characters can stand in strings only, where escapes may stand too."""
     return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
-def say(text: str = "", colour: str = "") -> None:
+def say(text: str, colour: str = "") -> None:
     """One line on stdout; `text` was cleaned."""
-    print(f"\x1b[{colour}m{text}\x1b[0m" if colour and _colours(sys.stdout) else text)
+    env = environ.read()
+    if colour and sys.stdout.isatty() and not env.get("NO_COLOR") and env.get("TERM") != "dumb":
+        text = f"\x1b[{colour}m{text}\x1b[0m"
+    print(text)
 
 
 def note(text: str) -> None:
@@ -50,26 +50,21 @@ def note(text: str) -> None:
     print(f"unobin-s3: {clean(text)}", file=sys.stderr)
 
 
-def _colours(stream: TextIO) -> bool:
-    env = environ.read()
-    return stream.isatty() and not env.get("NO_COLOR") and env.get("TERM") != "dumb"
-
-
 def table(rows: Iterable[Sequence[str]], *, marked: str = "") -> None:
     """Aligned columns; the row whose first cell is `marked` is bold."""
     cells = [[clean(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        say(line, BOLD if marked and row[0] == marked else "")
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        say(line.rstrip(), BOLD if marked and row[0] == marked else "")
 
 
 def ago(seconds: float | None) -> str:
     """A length of time in its two largest units, such as `2 h 5 m`; "?" for None."""
-    if seconds is None:
+    if seconds is None or abs(seconds) == float("inf"):
         return "?"
     left, parts = abs(int(seconds)), list[str]()
-    for size, unit in _UNITS:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
         count, left = divmod(left, size)
         if count or (unit == "s" and not parts):
             parts.append(f"{count} {unit}")
@@ -82,12 +77,40 @@ def age_of(rev: str) -> float | None:
     return None if parsed is None else time.time() - parsed[0] / 1e9
 
 
-def document(options: Any, kind: str, members: Mapping[str, object], diagnostics: Sequence[object] = ()) -> None:
+def document(options: Any, kind: str, members: Mapping[str, Any], *problems: BaseException | None) -> None:
     """Print the one JSON document of a command, in the Go tool's frame."""
-    version = {"version": "", "content-revision": "", "library-path": None}
-    head = {"factory": {"name": options.factory, **version, **members.get("factory", {})}, "stack": options.stack}  # type: ignore[dict-item]
+    factory = {"name": options.factory, "version": "", "content-revision": "", "library-path": None}
+    head = {"kind": kind, "format-version": 1, "factory": factory | members.get("factory", {}), "stack": options.stack}
     rest = {name: value for name, value in members.items() if name != "factory"}
-    print(json_text({"kind": kind, "format-version": 1, **head, **rest, "diagnostics": list(diagnostics)}))
+    print(json_text({**head, **rest, "diagnostics": [diagnostic(problem) for problem in problems if problem]}))
+
+
+def answer(options: Any, kind: str, members: Mapping[str, Any], *problems: BaseException | None) -> None:
+    """The document, or without --json the same as aligned text; what is empty is left out there."""
+    if options.json:
+        document(options, kind, members, *problems)
+        return
+    rows: list[tuple[str, str]] = []
+    for name, value in members.items():
+        parts = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else [value])
+        named = [
+            (f"{name}.{part}" if isinstance(value, dict) else "" if part else name, _text(item)) for part, item in parts
+        ]
+        rows += [row for row in named if row[1]]
+    table(rows)
+
+
+def _text(value: object) -> str:
+    empty = value is None or value is True or value is False or value == ""
+    return (
+        ""
+        if empty
+        else f"{value:,}"
+        if isinstance(value, int)
+        else value
+        if isinstance(value, str)
+        else json_text(value)
+    )
 
 
 def diagnostic(error: BaseException) -> dict[str, str]:
@@ -101,12 +124,10 @@ def failure(options: Any, error: BaseException) -> None:
     """Print what ended a command: for people on stderr, and as a `command-error` document."""
     found = diagnostic(error)
     note(found["message"])
-    if getattr(options, "json", False):
-        usage = isinstance(error, ValueError) and isinstance(error, UnobinS3Error)
-        code = f"unobin.command.{'invalid-args' if usage else 'failed'}"
-        members = {"command": options.command, "code": code, "message": f"{options.command} failed"}
-        kind = {"kind": "command-error", "format-version": 1}
-        print(json_text({**kind, **members, "diagnostics": [found], "files": []}))
+    if options.json:
+        code = f"unobin.command.{'invalid-args' if isinstance(error, ConfigurationError) else 'failed'}"
+        head = {"kind": "command-error", "format-version": 1, "command": options.command, "code": code}
+        print(json_text({**head, "message": f"{options.command} failed", "diagnostics": [found], "files": []}))
 
 
 class Progress:
@@ -118,13 +139,12 @@ class Progress:
         self._on = sys.stderr.isatty()
 
     def step(self, count: int = 1) -> None:
-        self._done += count
+        self._done = min(self._done + count, self._total)
         now = time.monotonic()
         if self._on and now - self._shown >= 0.1:
-            self._shown = now
-            rate = self._done / (now - self._begun)
-            left = ago((self._total - self._done) / rate)
-            line = f"{self._verb} {self._done:,} of {self._total:,}, {rate:,.0f}/s, {left} left"
+            self._shown, rate = now, self._done / (now - self._begun)
+            line = f"{self._verb} {self._done:,} of {self._total:,}, {rate:,.0f}/s, "
+            line += f"{ago((self._total - self._done) / rate)} left"
             print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -141,9 +161,7 @@ def start(*, verbose: bool) -> None:
     """Send the library's log lines to stderr, and let no character that a stream cannot hold end the command."""
     logger = logging.getLogger(__name__.rpartition(".cli.")[0])
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
-    if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
-        logger.addHandler(_ToStderr())
+    logger.handlers[:] = [_ToStderr()]
     for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
+        if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")

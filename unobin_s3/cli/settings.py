@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Flags and environment of all commands, and the client, encrypter and store they ask for. Sends nothing."""
+"""Flags, variables and help of all commands, and the client, encrypter and store they ask for. Sends nothing."""
 
 from __future__ import annotations
 
 import argparse
+import pkgutil
 import re
 import sys
-import textwrap
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -17,60 +17,55 @@ from ..errors import ConfigurationError
 from ..store import Store
 from . import screen
 
-CODES = (
-    "exit codes: 0 fine, 1 error, 2 usage, 3 locked by somebody else, 4 lock lost, 5 not found, 6 cannot decrypt, "
-    "7 store unfit for locks, 130 interrupted, 143 terminated"
-)
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PLACE = {
     "bucket": "the bucket",
     "prefix": "goes before the keys",
     "endpoint-url": "an S3-compatible store; Amazon's when left out",
     "region": "of the bucket; else as the AWS SDKs find it",
     "profile": "of the AWS config and credentials files",
-    "kms-key-id": "KMS key that the store encrypts with (SSE-KMS), sent with every put; not the client's, see --kms",
+    "kms-key-id": "key that the store encrypts with (SSE-KMS), sent with every put; not the client's, see --kms",
 }
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse without abbreviations, and with a document for a usage error under --json."""
-
-    usage_code = 2
+    """argparse without abbreviations, with the manual for help, and with a document for a usage error under --json."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **more)
+        kept = argparse.RawDescriptionHelpFormatter
+        super().__init__(allow_abbrev=False, formatter_class=lambda prog: kept(prog, width=110), **more)
+        self.usage_code, self._json = 2, False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        self._json = "--json" in (args or ())
+        self._json = "--json" in args
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        if self._json:
-            found = argparse.Namespace(json=True, command=self.prog.partition(" ")[2] or "unobin-s3")
-            screen.failure(found, ConfigurationError(message))
-        else:
+        if not self._json:
             self.print_usage(sys.stderr)
-            screen.note(message)
+        command = self.prog.partition(" ")[2] or self.prog
+        screen.failure(argparse.Namespace(json=self._json, command=command), ConfigurationError(message))
         raise SystemExit(self.usage_code)
 
 
-def command(
-    commands: Any,
-    name: str,
-    run: Callable[[Any], int],
-    *groups: Callable[[Any], None],
-    example: str,
-) -> argparse.ArgumentParser:
-    """Add one command. Its help is `run`'s docstring: what is for a reader of the code is for its user too."""
-    first, _, rest = (run.__doc__ or name).strip().partition("\n")
-    about = "\n\n".join(
-        textwrap.fill(" ".join(part.split()), 100) for part in [first, *rest.split("\n\n")] if part.strip()
-    )
-    example = "\n".join(f"  unobin-s3 {line}" for line in example.splitlines())
-    epilog = f"example:\n{example}\n\n{textwrap.fill(CODES, 100)}"
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=first.rstrip(".")[:1].lower() + first.rstrip(".")[1:], description=about, epilog=epilog
-    )
+def manual(command: str = "") -> dict[str, str]:
+    """What the manual says of a command (or of all), as arguments of a parser."""
+    text = (pkgutil.get_data(__name__, "manual.txt") or b"").decode()
+    pages = {page.partition("\n")[0]: page.partition("\n")[2] for page in ("\n" + text).split("\n== ")}
+    about, _, example = pages[command].partition("\nexample:\n")
+    if not command:
+        return {"description": about, "epilog": f"example:\n{example}"}
+    codes = pages[""].partition("\nexit codes:\n")[2]
+    return {
+        "help": about.partition(".")[0],
+        "description": about,
+        "epilog": f"example:\n{example}\nexit codes:\n{codes}",
+    }
+
+
+def command(commands: Any, name: str, run: Callable[[Any], int], *groups: Callable[[Any], None]) -> Parser:
+    """Add one command with these groups of flags."""
+    parser: Parser = commands.add_parser(name, **manual(name))
     for group in groups:
         group(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
@@ -80,11 +75,14 @@ def command(
 
 
 def place(parser: Any, side: str = "") -> None:
-    """Where the stack is. Every flag has a variable: --bucket is UNOBIN_S3_BUCKET."""
-    title = f"where to ({side})" if side else "where (or variables: --bucket is UNOBIN_S3_BUCKET, and so on)"
-    group = parser.add_argument_group(title)
+    """Where the stack is."""
+    group = parser.add_argument_group(
+        "where to" if side else "where; variables: --bucket is UNOBIN_S3_BUCKET, and so on"
+    )
     for name, text in _PLACE.items():
-        group.add_argument(f"--{side}{name}", help=f"{text}{'; as the source when left out' if side else ''}")
+        group.add_argument(
+            f"--{side}{name}", metavar=name.upper(), help="as the source when left out" if side else text
+        )
     if not side:
         group.add_argument("--factory", help="the program that the state belongs to")
         group.add_argument("--stack", help="which of its stacks")
@@ -92,8 +90,7 @@ def place(parser: Any, side: str = "") -> None:
 
 def key(parser: Any, side: str = "") -> None:
     """What opens and seals snapshots."""
-    text = "exactly one; or UNOBIN_S3_ENCRYPTER=env-key:NAME[,OLDER...] | kms:KEY_ID[,OLDER...] | noop"
-    group = parser.add_argument_group(f"what {'seals anew' if side else 'opens and seals snapshots'} ({text})")
+    group = parser.add_argument_group(f"what {'seals anew' if side else 'opens and seals snapshots'}; at most one of")
     one = group.add_mutually_exclusive_group()
     one.add_argument(f"--{side}env-key", metavar="NAME", help="variable that holds the key, base64 of 32 bytes")
     one.add_argument(f"--{side}kms", metavar="KEY_ID", help="AWS KMS key: id, ARN or alias")
@@ -115,11 +112,10 @@ def locking(parser: Any) -> None:
     """How the lock is taken."""
     group = parser.add_argument_group("lock")
     group.add_argument(
-        "--wait", type=duration, default=60.0, metavar="TIME", help="for the lock; 60s by default, 0 tries once"
+        "--wait", type=duration, default=60.0, metavar="TIME", help="for the lock; 60s, and 0 tries once"
     )
-    group.add_argument(
-        "--lease", type=_lease, metavar="TIME", help="others may take over when this has not been renewed for so long"
-    )
+    text = "others may take over when this has not been renewed for so long; never when left out"
+    group.add_argument("--lease", type=lambda given: int(duration(given)), metavar="TIME", help=text)
 
 
 def masking(parser: Any) -> None:
@@ -131,34 +127,28 @@ def duration(text: str) -> float:
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw]?)", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no length of time such as 90s, 15m, 12h, 30d or 2w")
-    return float(match[1]) * _SECONDS[match[2] or "s"]
-
-
-def _lease(text: str) -> int:
-    return int(duration(text))
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def value(options: Any, name: str, side: str = "") -> str | None:
-    """A flag, or its variable; for the target of a copy, what the source has."""
-    dest = name.replace("-", "_")
-    given = getattr(options, side.replace("-", "_") + dest, None)
+    """A flag, or its variable; for the target of a copy, else what the source has."""
+    given: str | None = getattr(options, (side + name).replace("-", "_"), None)
     if given is None:
         given = environ.read().get(f"UNOBIN_S3_{(side + name).upper().replace('-', '_')}") or None
     return value(options, name) if given is None and side else given
 
 
-def need(options: Any, name: str) -> str:
-    found = value(options, name)
+def need(options: Any, name: str, side: str = "") -> str:
+    found = value(options, name, side)
     if not found:
         raise ConfigurationError(f"--{name} is required (or the variable UNOBIN_S3_{name.upper()})")
-    setattr(options, name, found)
     return found
 
 
 def client(options: Any, side: str = "") -> S3Client:
     """The client of one side."""
-    names = ("endpoint-url", "region", "profile")
-    return S3Client(**{name.replace("-", "_"): value(options, name, side) for name in names})  # type: ignore[arg-type]
+    url, region, profile = (value(options, name, side) for name in ("endpoint-url", "region", "profile"))
+    return S3Client(endpoint_url=url, region=region, profile=profile)
 
 
 def chosen_key(options: Any, side: str = "") -> tuple[str, list[str]] | None:
@@ -189,16 +179,22 @@ def encrypter(options: Any, side: str = "", *, older: bool = True) -> Encrypter 
     return KMS(first, region=value(options, "region", side), profile=value(options, "profile", side), older_keys=rest)
 
 
-def store(options: Any, side: str = "", *, opens: Encrypter | bool | None = True) -> Store:
-    """The store of one side. `opens`: True needs an encrypter from the options, False takes none."""
-    found = encrypter(options) if opens is True else opens
+def opener(options: Any) -> Encrypter:
+    """The encrypter, for commands that cannot do without."""
+    found = encrypter(options)
     if found is None:
-        raise ConfigurationError(
+        text = (
             "say what opens the snapshots: --env-key NAME, --kms KEY_ID or --noop (or the variable UNOBIN_S3_ENCRYPTER)"
         )
-    bucket = need(options, "bucket") if not side else value(options, "bucket", side) or ""
+        raise ConfigurationError(text)
+    return found
+
+
+def store(options: Any, opens: Encrypter | None = None, side: str = "") -> Store:
+    """The store of one side. Without `opens` it must not write: it would write clear text."""
+    options.factory, options.stack = need(options, "factory"), need(options, "stack")
     return Store(
-        client(options, side), bucket=bucket, prefix=value(options, "prefix", side) or "",
-        factory=need(options, "factory"), stack=need(options, "stack"), encrypter=found or Noop(),
+        client(options, side), bucket=need(options, "bucket", side), prefix=value(options, "prefix", side) or "",
+        factory=options.factory, stack=options.stack, encrypter=opens or Noop(),
         kms_key_id=value(options, "kms-key-id", side) or None,
     )  # fmt: skip
