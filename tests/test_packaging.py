@@ -47,7 +47,8 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 
 
 def modules() -> set[str]:
-    return {path.relative_to(ROOT).as_posix() for path in (ROOT / NAME).rglob("*.py")} | {f"{NAME}/py.typed"}
+    data = {f"{NAME}/py.typed", f"{NAME}/cli/manual.txt"}
+    return {path.relative_to(ROOT).as_posix() for path in (ROOT / NAME).rglob("*.py")} | data
 
 
 def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
