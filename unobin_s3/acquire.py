@@ -62,7 +62,6 @@ class Acquisition:
         self._trusted, self._can_take_over = trusted, can_take_over
         self._clock = place.client.clock
         self._key = place.layout.lock
-        self._body = encode_lock(info)
         self._end = float("inf") if wish.timeout is None else self._clock.monotonic() + wish.timeout
         self._sent = False  # a create was sent, and nothing said yet that it had no effect
         self._unsure = False  # some answer was lost, or the way back failed: our lock may be there, even later
@@ -79,6 +78,7 @@ class Acquisition:
         except BaseException as error:
             if self._sent:
                 self._give_back()
+            self._unsure = self._unsure or getattr(error, "maybe_applied", False)
             told = isinstance(error, OutcomeUnknown) and error.id == self._info.id
             if self._unsure and isinstance(error, UnobinS3Error) and not told:
                 raise self._unknown(error) from error
@@ -109,7 +109,7 @@ class Acquisition:
         before, self._sent = self._sent, True
         deadline = self._deadline()
         try:
-            etag = self._place.create(self._key, self._body, deadline)
+            etag = self._place.create(self._key, self._body(), deadline)
         except PreconditionFailed as refused:
             self._unsure = self._unsure or refused.maybe_applied
             self._sent, self._holder = before or refused.maybe_applied, LockInfo()
@@ -146,10 +146,15 @@ class Acquisition:
     def _adopted(self, found: LockInfo) -> Lock:
         """Our own id in the bucket: an attempt whose answer was lost had won."""
         _logger.info("the lock %s was won by an attempt whose answer was lost", self._place.url(self._key))
-        lock = self._lock(replace(self._info, etag=found.etag, beat=found.beat), Moment(self._clock))
+        lock = self._lock(replace(self._info, etag=found.etag), Moment(self._clock))
         if lock.info.lease is not None:
             lock.renew()  # when that attempt took effect is not known, so the lease starts from here
         return lock
+
+    def _body(self) -> bytes:
+        if self._unsure:  # never the bytes, and so the ETag, of an attempt that may have had effect
+            self._info = self._info.renewed()
+        return encode_lock(self._info)
 
     def _lock(self, info: LockInfo, sent_at: Moment) -> Lock:
         return Lock(self._place, info, sent_at=sent_at, on_lost=self._wish.on_lost)
@@ -159,7 +164,7 @@ class Acquisition:
         sent_at, self._sent = Moment(self._clock), True
         deadline = self._deadline()
         try:
-            etag = self._place.replace(self._key, self._body, found.etag, deadline)
+            etag = self._place.replace(self._key, self._body(), found.etag, deadline)
         except (PreconditionFailed, NotFound, OutcomeUnknown) as error:
             self._unsure = self._unsure or error.maybe_applied
             now = self._place.read_lock(self._place.grace(deadline))

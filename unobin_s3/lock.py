@@ -110,10 +110,12 @@ class Lock:
 
     def _renew_once(self) -> bool:
         """True when renewed; False when it is ours in a state we had not seen (a late renewal): try again."""
-        new, sent_at = self._info.renewed(), Moment(self._place.client.clock)
+        # An attempt that ended unknown may arrive later; with its beat used again it would pass for this one.
+        new = self._info = self._info.renewed()
+        sent_at = Moment(self._place.client.clock)
         deadline = self._place.deadline(min(GRACE, max(1.0, self._left())))
         try:
-            etag = self._place.replace(self._key, encode_lock(new), self._info.etag, deadline)
+            etag = self._place.replace(self._key, encode_lock(new), new.etag, deadline)
         except (PreconditionFailed, NotFound, OutcomeUnknown) as error:
             if isinstance(error, NotFound) and error.code == "NoSuchBucket":
                 raise
@@ -123,14 +125,14 @@ class Lock:
             if found.beat != new.beat:
                 if isinstance(error, OutcomeUnknown):
                     raise self._unknown(f"whether it was renewed is not known: {error}") from error
-                self._adopt(found.etag, found.beat, None)
+                self._adopt(found.etag, None)
                 return False
             etag = found.etag
-        self._adopt(etag, new.beat, sent_at)
+        self._adopt(etag, sent_at)
         return True
 
-    def _adopt(self, etag: str, beat: int, sent_at: Moment | None) -> None:
-        self._info = replace(self._info, etag=etag, beat=beat)
+    def _adopt(self, etag: str, sent_at: Moment | None) -> None:
+        self._info = replace(self._info, etag=etag)
         self._sent_at = sent_at or self._sent_at
 
     def release(self) -> None:

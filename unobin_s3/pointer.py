@@ -90,31 +90,32 @@ def swap(place: Place, fence: Pointer, body: bytes, deadline: float) -> Pointer:
         if fence.etag is None:
             return Pointer(body, place.create(key, body, deadline))
         return Pointer(body, place.replace(key, body, fence.etag, deadline))
-    except (PreconditionFailed, NotFound) as refused:
-        if refused.code == "NoSuchBucket":
-            raise
-        found = _read_back(place, body, deadline, refused)
-        if found.body == body:
-            return found
-        if found == fence and fence.etag is not None and not place.client.unquoted_etags:
-            _logger.warning("%s refuses a right ETag in quotes; sending them bare from now on", place.bucket)
-            place.client.unquoted_etags = True
-            return swap(place, fence, body, deadline)
-        raise moved(place, fence, found) from refused
-    except OutcomeUnknown as lost:
-        found = _read_back(place, body, deadline, lost)
-        if found.body == body:
-            return found
-        if found == fence:  # the write may yet arrive
-            raise _unknown(place, body, lost) from lost
-        raise moved(place, fence, found) from lost
-    except AccessDenied as denied:
-        denied.args = (f"{denied.args[0]}; moving the pointer needs s3:PutObject and s3:GetObject on it",)
+    except (OutcomeUnknown, ServiceError) as end:
+        if end.maybe_applied or (isinstance(end, PreconditionFailed | NotFound) and end.code != "NoSuchBucket"):
+            return _look_after(place, fence, body, deadline, end)
+        if isinstance(end, ServiceError) and end.status == 501:
+            return _swap_by_reading(place, fence, body, deadline)
+        if isinstance(end, AccessDenied):
+            end.args = (f"{end.args[0]}; moving the pointer needs s3:PutObject and s3:GetObject on it",)
         raise
-    except ServiceError as refused:
-        if refused.status != 501:
-            raise
-        return _swap_by_reading(place, fence, body, deadline)
+
+
+def _look_after(
+    place: Place, fence: Pointer, body: bytes, deadline: float, end: OutcomeUnknown | ServiceError
+) -> Pointer:
+    """What a refusal or a lost answer meant, by what the pointer holds now."""
+    found = _read_back(place, body, deadline, end)
+    if found.body == body:
+        return found
+    if found != fence:
+        raise moved(place, fence, found) from end
+    if end.maybe_applied:  # a lost write may yet arrive
+        raise _unknown(place, body, end) from end
+    if fence.etag is None or place.client.unquoted_etags:
+        raise moved(place, fence, found) from end
+    _logger.warning("%s refuses a right ETag in quotes; sending them bare from now on", place.bucket)
+    place.client.unquoted_etags = True
+    return swap(place, fence, body, deadline)
 
 
 def put_pointer(place: Place, body: bytes, deadline: float) -> Pointer:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .errors import NotFound, OutcomeUnknown, PreconditionFailed, StateError, UnobinS3Error
+from .errors import NotFound, OutcomeUnknown, PreconditionFailed, ServiceError, StateError, UnobinS3Error
 from .place import Place
 from .state.revision import make_revision
 
@@ -25,9 +25,11 @@ def create_snapshot(place: Place, sealed: bytes, deadline: float) -> str:
         except PreconditionFailed as refused:
             if not refused.maybe_applied or not _is_ours(place, rev, sealed, deadline, refused):
                 continue
-        except OutcomeUnknown as lost:
-            if not _is_ours(place, rev, sealed, deadline, lost):
-                raise _unknown(place, rev, lost) from lost
+        except (OutcomeUnknown, ServiceError) as end:
+            if not end.maybe_applied:
+                raise
+            if not _is_ours(place, rev, sealed, deadline, end):
+                raise _unknown(place, rev, end) from end
         return rev
     raise StateError(
         f"no free revision name after {_ATTEMPTS} attempts at {place.url(key)}; is the clock standing still?",
