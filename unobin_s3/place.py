@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .aws.s3 import ObjectInfo, S3Client
 from .errors import NotFound, ServiceError
@@ -15,8 +15,7 @@ GRACE = 10.0
 _SMALL = 64 * 1024  # pointers and locks are under 1 kB
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """The objects of one stack, each named once. Raises what the client raises."""
 
     client: S3Client

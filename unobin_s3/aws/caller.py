@@ -288,14 +288,14 @@ class Caller:
         return True
 
 
-@dataclass(slots=True)
 class _Seen:
     """What one call went through so far."""
 
-    credentials: Credentials | None = None  # the last attempt's
-    skew: float = 0.0  # the last attempt's
-    maybe_applied: bool = False
-    corrected: set[str] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.credentials: Credentials | None = None  # the last attempt's
+        self.skew = 0.0  # the last attempt's
+        self.maybe_applied = False
+        self.corrected: set[str] = set()
 
 
 def _is_right(call: Call, response: Response) -> bool:

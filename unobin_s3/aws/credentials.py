@@ -12,9 +12,9 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NoReturn, Protocol, SupportsIndex
+from typing import NamedTuple, NoReturn, Protocol, SupportsIndex
 
 from ..errors import ConfigurationError, CredentialsError, UnobinS3Error
 
@@ -131,8 +131,7 @@ class StaticSource:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(NamedTuple):
     """What is served now, with its times in unix seconds. Replaced whole, so that readers need no lock."""
 
     credentials: Credentials
@@ -206,7 +205,7 @@ class CachedSource:
             return newer.credentials if newer else self._round()
         except Exception as error:
             pause = PAUSE if now < held.urgent_at else URGENT_PAUSE
-            self._held = replace(held, renew_at=min(now + pause, held.expires_at))
+            self._held = held._replace(renew_at=min(now + pause, held.expires_at))
             # Only our own messages are known to be free of secrets.
             reason = str(error) if isinstance(error, UnobinS3Error) else type(error).__name__
             left = held.expires_at - now

@@ -11,7 +11,7 @@ import ipaddress
 import re
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import ConfigurationError
 from .sigv4 import quote
@@ -43,8 +43,7 @@ _UNSUPPORTED_BUCKETS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """One resource, ready to sign and send: `host` as in the Host header, `path` strictly encoded."""
 
     scheme: str
@@ -52,8 +51,7 @@ class Address:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """A resolved service host. Made by `resolve`; immutable."""
 
     service: str

@@ -22,12 +22,8 @@ from .transport import Request, Response, Transport
 logger = logging.getLogger(__name__)
 
 # Plain http goes to these only: ECS, EKS Pod Identity, loopback.
-_CONTAINER_HOSTS = re.compile(
-    r"(169\.254\.170\.23?|\[fd00:ec2::23\]|localhost|127\.[0-9]+\.[0-9]+\.[0-9]+|\[::1\])(:[0-9]+)?"
-)
-_URL = re.compile(
-    r"(https?)://((?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?)(/[!\"$->@-~]*)?(\?[!\"$-~]*)?(?:#[!-~]*)?", re.I
-)
+_CONTAINER_HOSTS = r"(169\.254\.170\.23?|\[fd00:ec2::23\]|localhost|127\.[0-9]+\.[0-9]+\.[0-9]+|\[::1\])(:[0-9]+)?"
+_URL = r"(https?)://((?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?)(/[!\"$->@-~]*)?(\?[!\"$-~]*)?(?:#[!-~]*)?"
 _CONTAINER_SECONDS, _CONTAINER_ATTEMPTS = 2.0, 3  # as botocore
 _LIMIT = 64 * 1024  # bytes; real answers are under 2 kB
 _STABLE = 15 * 60  # seconds to go on with credentials that instance metadata has not renewed in time
@@ -99,7 +95,7 @@ class Container:
         else:
             raise NotOffered("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and ..._FULL_URI are not set")
         scheme, host, target = _split(full, variable)
-        if scheme != "https" and not _CONTAINER_HOSTS.fullmatch(host):
+        if scheme != "https" and not re.fullmatch(_CONTAINER_HOSTS, host):
             raise ConfigurationError(
                 f"{variable}: {host} must be https, loopback, 169.254.170.2, 169.254.170.23 or [fd00:ec2::23]"
             )
@@ -256,7 +252,7 @@ def _send(transport: Transport, request: Request, seconds: float, attempts: int)
 
 def _split(url: str, variable: str) -> tuple[str, str, str]:
     """Scheme, Host header, request target. The URL is not repeated in errors: it may hold a password."""
-    found = _URL.fullmatch(url)
+    found = re.fullmatch(_URL, url, re.I)
     if not found or {".", ".."} & set((found[3] or "").split("/")):
         raise ConfigurationError(
             f"{variable} must be a URL such as http://127.0.0.1:8080/path, without user name and dot segments"

@@ -18,7 +18,7 @@ from .credentials import Credentials, StaticSource, parsed
 from .retry import Repeat
 
 # AWS_STS_REGIONAL_ENDPOINTS=legacy sends these regions to the global host, as botocore does.
-_LEGACY = re.compile(
+_LEGACY = (
     r"ap-(northeast-1|south-1|southeast-[12])|ca-central-1|eu-(central-1|north-1|west-[123])|sa-east-1"
     r"|us-(east|west)-[12]"
 )
@@ -36,7 +36,7 @@ def endpoint_for(
     if mode not in ("regional", "legacy"):
         raise ConfigurationError(f"AWS_STS_REGIONAL_ENDPOINTS must be regional or legacy, not {mode!r}")
     legacy = mode == "legacy" and not fips and not dualstack
-    if url is None and (region is None or (legacy and _LEGACY.fullmatch(region))):
+    if url is None and (region is None or (legacy and re.fullmatch(_LEGACY, region))):
         region, url = "us-east-1", "https://sts.amazonaws.com"
     return endpoint.resolve("sts", region=region, endpoint_url=url, fips=fips, dualstack=dualstack)
 

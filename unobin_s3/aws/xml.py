@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import ConfigurationError, ServiceError
@@ -29,8 +28,9 @@ _ERROR_FIELDS = ("Code", "Message", "Region", "RequestId", "HostId", "Header", "
 
 # <Contents> as S3 and most others write it: these children in this order, no blanks between them. A page made
 # wholly of these is read by this one expression, many times as fast as by expat, which reads all others.
-# `[^<]*` is the quickest thing to match; what these three held is checked afterwards, all at once.
-_CONTENTS = re.compile(
+# `[^<]*` is the quickest thing to match; what these three held is checked afterwards, all at once. Compiled when a list
+# is read: puts and gets, most of what is done, never need it.
+_CONTENTS = (
     "<Contents><Key>([^<]*)</Key><LastModified>([^<]*)</LastModified><ETag>([^<]*)</ETag>"
     "(?:<ChecksumAlgorithm>[A-Z0-9]*</ChecksumAlgorithm>)?(?:<ChecksumType>[A-Z_]*</ChecksumType>)?"
     "<Size>([0-9]{1,19})</Size>(?:<StorageClass>[A-Z_]*</StorageClass>)?</Contents>"
@@ -58,8 +58,7 @@ class DeleteFailure(NamedTuple):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorDocument:
+class ErrorDocument(NamedTuple):
     """What an error body says, each text one printable line; "" for what it does not say."""
 
     code: str
@@ -183,7 +182,7 @@ def _plain_contents(text: str) -> tuple[_Element, list[list[str]]] | None:
     if not 0 <= start < end:
         return None
     # split() gives what lies between the matches, and their groups; nothing may lie between them.
-    parts = _CONTENTS.split(text[start:end])
+    parts = re.split(_CONTENTS, text[start:end])
     columns = "\0".join(parts[1::5] + parts[2::5] + parts[3::5]).replace("&quot;", '"').replace("&#34;", '"')
     encoded = columns.encode()
     cells, count = columns.split("\0"), len(parts) // 5

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import DecryptionError, EnvelopeError, UnobinS3Error
 from .gojson import JSONError, Names, Struct, decode_base64, dumps, kind_of, loads
@@ -29,8 +28,7 @@ class _Encrypter(Protocol):
     def describe(self) -> tuple[str, Mapping[str, object] | None]: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(NamedTuple):
     """An envelope as read; nothing in it has been authenticated."""
 
     version: int

@@ -11,7 +11,7 @@ from .revision import check_revision
 
 _SUFFIX = ".json.enc"
 # C0, DEL, C1 and lone surrogates: S3 lists cannot return the first ones, UTF-8 cannot hold the last.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNSAFE = "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 
 
 def join(*parts: str) -> str:
@@ -107,5 +107,5 @@ def _check_name(argument: str, name: str) -> None:
 def _check_text(argument: str, text: str) -> None:
     if not isinstance(text, str):
         raise ConfigurationError(f"{argument} must be a str, not {type(text).__name__}")
-    if _UNSAFE.search(text):
+    if re.search(_UNSAFE, text):
         raise ConfigurationError(f"{argument} {text!r} has a control character or a lone surrogate")

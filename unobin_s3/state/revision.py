@@ -23,7 +23,7 @@ _ATOI = re.compile(r"\+?[0-9]+")
 # unicode.IsSpace, which Go's strings.TrimSpace uses. str.strip() also takes U+001C to U+001F.
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 # Slash and dot names could lead to another key, the rest cannot be listed or encoded.
-_UNSAFE = re.compile("[/\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNSAFE = "[/\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 
 
 def trim_space(text: str) -> str:
@@ -112,7 +112,7 @@ def check_revision(rev: str) -> None:
     """
     if not isinstance(rev, str) or not rev:
         raise ConfigurationError(f"revision must be a non-empty str, not {rev!r}")
-    if rev in (".", "..") or _UNSAFE.search(rev):
+    if rev in (".", "..") or re.search(_UNSAFE, rev):
         raise ConfigurationError(f"revision {rev!r} is not a plain name: no slash, '.', '..' or control character")
 
 
