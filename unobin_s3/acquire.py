@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from .errors import (
     AccessDenied,
@@ -38,8 +39,7 @@ _logger = logging.getLogger(__name__)
 _REWRITES = 8  # of the pointer at a take-over; each further one only because its old holder moved it meanwhile
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(NamedTuple):
     """What the caller of `Store.lock` asked for. Seconds everywhere; `timeout` None waits without limit."""
 
     timeout: float | None

@@ -11,7 +11,7 @@ fences valid again; `tailed` gives the same revision in bytes that never were be
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import (
     AccessDenied,
@@ -32,8 +32,7 @@ _logger = logging.getLogger(__name__)
 _TAIL_BITS = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
+class Pointer(NamedTuple):
     """The pointer as one read saw it. Absent: no ETag and an empty body."""
 
     body: bytes = b""

@@ -72,7 +72,7 @@ class Answer(Enum):
     OBJECT = "object"  # an object: S3 gives each an ETag
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Call:
     """One API call, ready to be signed: `path` and `query` are exactly what is sent."""
 

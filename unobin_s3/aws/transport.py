@@ -32,7 +32,7 @@ _SLICE = 256 * 1024
 _ERROR_LIMIT = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """What goes on the wire, byte for byte: nothing is added but framing, nothing is re-encoded."""
 
@@ -45,7 +45,7 @@ class Request:
     halfway: Callable[[], None] | None = None  # called when half of the body is sent; the rest waits for it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Response:
     """A whole answer. `truncated`: the body went past the limit that was asked for, and the rest was not read."""
 
