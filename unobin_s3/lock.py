@@ -139,9 +139,10 @@ class Lock:
         """Delete the lock if it is ours, by id and ETag; releasing twice is harmless.
 
         Raises LockLost when it is gone or somebody else's. When the store cannot be reached the error says so and
-        release() may be called again. On Amazon's hosts this is one DELETE If-Match. Elsewhere the id is compared by a
-        GET first; on a store that ignores or refuses the condition, a lock that changes hands between that GET and the
-        DELETE would be deleted although it is not ours (only a force-unlock or a lost lease can make it change hands).
+        release() may be called again. On Amazon's hosts, or where a store report vouches for it, this is one DELETE
+        If-Match. Elsewhere the id is compared by a GET first; on a store that ignores or refuses the condition, a lock
+        that changes hands between that GET and the DELETE would be deleted although it is not ours (only a force-unlock
+        or a lost lease can make it change hands).
         """
         if self.inherited:
             raise self._error("it belongs to the parent process; only that may release it")

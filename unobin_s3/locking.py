@@ -5,7 +5,6 @@ exclude, and what does SIGTERM do meanwhile."""
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -112,6 +111,8 @@ def _sigterm_raises() -> Callable[[], None]:
 
     Nothing is sent from the handler itself: the interrupted code may hold the connection pool's lock.
     """
+    import signal  # 2 ms, and only for those who ask for it
+
     if threading.current_thread() is not threading.main_thread():
         raise ConfigurationError("handle_sigterm works in the main thread only; leave it out here")
 

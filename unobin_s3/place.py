@@ -22,6 +22,7 @@ class Place(NamedTuple):
     bucket: str
     layout: Layout
     kms_key_id: str | None = None
+    vouched: bool = False  # a store report says that If-Match is honoured, on DELETE too
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.layout.directory}"

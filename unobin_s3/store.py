@@ -83,7 +83,9 @@ class Store:
         for name, value in (("client", client), ("bucket", bucket), ("encrypter", encrypter)):
             if not value:
                 raise ConfigurationError(f"s3 store: {name} is required")
-        self._place = Place(client, bucket, Layout(prefix, factory, stack), kms_key_id)
+        self._place = Place(
+            client, bucket, Layout(prefix, factory, stack), kms_key_id, store_report is not None and store_report.leases
+        )
         self._encrypter = encrypter
         self._report = store_report
         self._plaintext_ok = allow_plaintext or encrypter.authenticates

@@ -26,10 +26,11 @@ _logger = logging.getLogger(__name__)
 def release_lock(place: Place, info: LockInfo, deadline: float, *, again: bool = False) -> None:
     """Delete our lock. Raises LockLost when it is gone or somebody else's before any DELETE of ours was sent.
 
-    On Amazon's hosts the ETag condition alone is trusted at first; elsewhere the id is compared by a GET first.
+    On Amazon's hosts, and where a store report vouches for it, the ETag condition alone is trusted at first; elsewhere
+    the id is compared by a GET first.
     `again`: an earlier call ended with OutcomeUnknown, so that a lock which is gone may be our doing.
     """
-    known = info if place.client.is_amazon else None
+    known = info if place.client.is_amazon or place.vouched else None
     _Removal(place, info.id, deadline, sent=again).run(known)
 
 

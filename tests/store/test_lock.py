@@ -228,7 +228,7 @@ def test_a_delete_that_had_no_effect_is_repeated_after_a_look(make: MakeStore, s
     server.fault("DeleteObject /lock", Fault(reset=True))
     lock.release()
     assert LOCK not in server.objects()
-    assert operations(server)[-4:] == ["GET lock", "DELETE lock", "GET lock", "DELETE lock"]
+    assert operations(server)[-4:] == ["PUT lock", "DELETE lock", "GET lock", "DELETE lock"]
 
 
 def test_a_store_without_conditional_delete(make: MakeStore, server: S3Server) -> None:
@@ -246,7 +246,7 @@ def test_a_failing_release_never_hides_the_exception_inside(make: MakeStore, ser
 
 
 def test_release_can_be_tried_again(make: MakeStore, server: S3Server) -> None:
-    lock = make().lock()
+    lock = make(store_report=None).lock()  # nobody vouches for the store, so a release begins with a look
     server.fault("* /lock", Fault(reset=True), times=5)
     with pytest.raises(TransportError):
         lock.release()
