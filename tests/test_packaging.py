@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -18,21 +19,19 @@ from pathlib import Path
 
 import pytest
 
+from tests import copies
 from tests.servers import processes, venvs
 
 ROOT = Path(__file__).parents[1]
 NAME, VERSION = "unobin_s3", "0.1.0"
-_BUILD = "import sys; from flit_core import buildapi as b; b.build_wheel(sys.argv[1]); b.build_sdist(sys.argv[1])"
+USE = ROOT / "tests" / "public_api.py"
 
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wheel and sdist, from a copy that holds nothing git would not have."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / NAME, source / NAME, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    subprocess.run([sys.executable, "-c", _BUILD, str(target)], cwd=source, check=True)
+    target = tmp_path_factory.mktemp("dist")
+    copies.build(tmp_path_factory.mktemp("source"), target)
     return target
 
 
@@ -117,26 +116,25 @@ def test_types_as_pyright_sees_them(installed: Path, tools: Path, tmp_path: Path
     assert doubtful == []
 
 
-_USE = """
-from unobin_s3 import EnvKey, Lock, S3Client, Snapshot, Store
+def test_every_public_name_is_used() -> None:
+    """By the program that the type checkers read and that test_versions.py runs."""
+    import unobin_s3
 
-def use(store: Store, client: S3Client) -> str:
-    lock: Lock = store.lock(timeout=None)
-    with lock:
-        snapshot: Snapshot = store.current()
-        rev: str = store.write(snapshot)
-        store.set_current(rev)
-    revs: list[str] = store.list()
-    etag: str = client.put_object("b", "k", b"", if_none_match=True)
-    store.lock(timeout="soon")  # type: ignore[arg-type]
-    EnvKey(1)  # type: ignore[arg-type]
-    return etag + revs[0]
-"""
+    imports = [node for node in ast.walk(ast.parse(USE.read_text())) if isinstance(node, ast.ImportFrom)]
+    used = [alias.name for node in imports if node.module == NAME for alias in node.names]
+    assert sorted(used) == sorted(unobin_s3.__all__)
 
 
-def test_types_as_mypy_sees_them(installed: Path, tools: Path, tmp_path: Path) -> None:
-    """A user's strict check against the installed wheel; an ignored error that is none fails as unused."""
-    (tmp_path / "use.py").write_text(_USE)
-    words = [str(tools / "mypy"), "--strict", "--python-executable", str(installed / "python"), "use.py"]
+@pytest.mark.parametrize(
+    "words",
+    [["mypy", "--strict", "--python-executable"], ["basedpyright", "--warnings", "--pythonpath"]],
+    ids=lambda words: words[0],
+)
+def test_types_as_users_see_them(words: list[str], installed: Path, tools: Path, tmp_path: Path) -> None:
+    """A user's strict check against the installed wheel; for mypy an ignored error that is none fails as unused."""
+    shutil.copy(USE, tmp_path)
+    settings = {"typeCheckingMode": "strict", "enableTypeIgnoreComments": True}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    words = [str(tools / words[0]), *words[1:], str(installed / "python"), USE.name]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
