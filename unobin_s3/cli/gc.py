@@ -47,7 +47,9 @@ class Rules:
         born = {rev: parsed[0] / 1e9 for rev in sort_revisions(written) if (parsed := parse_revision(rev)) is not None}
         own = list(born)
         kept = {current, *self.pins, *(own[-self.keep :] if self.keep else ())}
-        return [rev for rev in own if rev not in kept and self.now - max(born[rev], written[rev]) >= self.min_age]
+        # A store's Date is cut to the second, so without a minimal age nothing is compared.
+        old = {rev for rev in own if not self.min_age or self.now - max(born[rev], written[rev]) >= self.min_age}
+        return [rev for rev in own if rev in old - kept]
 
 
 def _gc(options: Any) -> int:

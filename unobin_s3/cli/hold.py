@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import environ
 from ..errors import LockLost, UnobinS3Error
+from ..lock import Lock
 from . import screen, settings
 from .change import held
 from .screen import note
@@ -51,20 +52,29 @@ def _run(options: Any, child: _Child) -> UnobinS3Error | None:
     """Hold the lock until the program has ended; returns why it was not ours to the end, if so."""
     try:
         with held(options, settings.store(options), on_lost=lambda error: child.send(signal.SIGTERM)) as lock:
-            child.start(lock.info.id)
-            while not child.wait(options.check):
-                try:
-                    lock.check()
-                except LockLost:
-                    child.wait(None)  # `on_lost` told it
-                    raise
-                except UnobinS3Error as error:
-                    note(f"whether the lock is still held is not known: {error}")
+            try:
+                child.start(lock.info.id)
+                while not child.ended.wait(options.check):
+                    _look(lock)
+            except (KeyboardInterrupt, SystemExit) as stop:
+                child.finish(stop)
+            except LockLost:
+                child.finish(None)  # `on_lost` told it
+                raise
     except UnobinS3Error as error:
         if child.code is None:
             raise
         return error
     return None
+
+
+def _look(lock: Lock) -> None:
+    try:
+        lock.check()
+    except LockLost:
+        raise
+    except UnobinS3Error as error:
+        note(f"whether the lock is still held is not known: {error}")
 
 
 class _Child:
@@ -73,7 +83,7 @@ class _Child:
     def __init__(self, command: list[str]) -> None:
         self.lock_id, self._command = "", command
         self._process: subprocess.Popen[bytes] | None = None
-        self._ended = threading.Event()
+        self.ended = threading.Event()
 
     def start(self, lock_id: str) -> None:
         import subprocess
@@ -83,7 +93,7 @@ class _Child:
 
         def watch() -> None:
             process.wait()
-            self._ended.set()
+            self.ended.set()
 
         threading.Thread(target=watch, daemon=True).start()
 
@@ -97,16 +107,19 @@ class _Child:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def wait(self, seconds: float | None) -> bool:
-        """Whether it ended. A signal meanwhile goes on to the program; only its end ends the wait then."""
-        try:
-            return self._ended.wait(seconds)
-        except KeyboardInterrupt:
-            if not _on_terminal():
-                self.send(signal.SIGINT)
-        except SystemExit as stop:
-            self.send(int(stop.code or 0) - 128)
-        return self.wait(None)
+    def finish(self, stop: BaseException | None) -> None:
+        """Pass the signal on that raised `stop`, and wait for the end, whatever else comes meanwhile."""
+        if self._process is None and stop is not None:
+            raise stop
+        while not self.ended.is_set():
+            try:
+                if isinstance(stop, SystemExit):
+                    self.send(int(stop.code or 0) - 128)
+                elif stop is not None and not _on_terminal():
+                    self.send(signal.SIGINT)
+                self.ended.wait()
+            except (KeyboardInterrupt, SystemExit) as another:
+                stop = another
 
 
 def _on_terminal() -> bool:

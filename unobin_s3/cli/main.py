@@ -25,7 +25,7 @@ def parser() -> settings.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Raises SystemExit for --help, --version, usage errors and SIGTERM."""
     options = parser().parse_args(sys.argv[1:] if argv is None else list(argv))
-    screen.start(verbose=options.verbose)
+    screen.start(verbose=options.verbose, utf8=options.json or options.command == "pull")
     try:
         code: int = options.run(options)
         sys.stdout.flush()

@@ -157,11 +157,11 @@ class _ToStderr(logging.Handler):
         note(record.getMessage())
 
 
-def start(*, verbose: bool) -> None:
+def start(*, verbose: bool, utf8: bool) -> None:
     """Send the library's log lines to stderr, and let no character that a stream cannot hold end the command."""
     logger = logging.getLogger(__name__.rpartition(".cli.")[0])
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
     logger.handlers[:] = [_ToStderr()]
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(errors="backslashreplace")
+            reconfigure(errors="backslashreplace", encoding="utf-8" if utf8 else None)
