@@ -116,6 +116,7 @@ def _root(text: str, *names: str) -> _Element:
 
     top = _Element("")
     open_elements = [top]
+    texts: list[list[str]] = [[]]  # in pieces: text between 250,000 elements, added up piece by piece, took minutes
 
     def start(name: str, _attributes: dict[str, str]) -> None:
         if len(open_elements) > _MAX_DEPTH:
@@ -123,14 +124,16 @@ def _root(text: str, *names: str) -> _Element:
         element = _Element(name)
         open_elements[-1].children.append(element)
         open_elements.append(element)
+        texts.append([])
 
     def end(_name: str) -> None:
         element = open_elements.pop()
+        element.text = "".join(texts.pop())
         if element.children and element.text.strip():
             raise _invalid(f"<{element.name}> has text between its elements")
 
     def characters(data: str) -> None:
-        open_elements[-1].text += data
+        texts[-1].append(data)
 
     def doctype(*_declaration: object) -> None:
         # Entities are declared in a DOCTYPE only, so none is ever expanded.
