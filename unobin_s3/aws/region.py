@@ -6,14 +6,18 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable
+import weakref
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, UnobinS3Error
 from .caller import Call
-from .endpoint import Address, Endpoint, checked_region
+from .endpoint import Endpoint, checked_region
 from .transport import Response
 from .xml import ErrorDocument
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 _logger = logging.getLogger(__name__)
 
@@ -30,50 +34,59 @@ _WRONG_REGION = frozenset(
 class Regions:
     """The endpoint of each bucket: the client's own, or the one its first refusal pointed to. Thread-safe."""
 
-    def __init__(self, endpoint: Callable[[], Endpoint]) -> None:
-        self._endpoint = endpoint
+    def __init__(self, settings: Settings) -> None:
+        # Weak: a client that is dropped is freed at once, and its sockets with it, only if no cycle holds it.
+        self._settings = weakref.ref(settings)
         self._known: dict[str, Endpoint] = {}
         self._lock = threading.Lock()
 
     def endpoint(self, bucket: str) -> Endpoint:
         with self._lock:
             known = self._known.get(bucket)
-        return known or self._endpoint()
+        return known or self._owner().endpoint
 
-    def corrected(
-        self, call: Call, response: Response, document: ErrorDocument | None, ask: Callable[[str], str | None]
-    ) -> Call | None:
+    def correct(self, call: Call, response: Response, document: ErrorDocument | None, deadline: float) -> Call | None:
         """The same call for the right region, or None when this refusal is not about the region.
 
-        `ask(bucket)` sends one HEAD for the bucket; it is used where the refusal itself names no region.
-        The name is checked and must differ from the one used: answers are not to be trusted (botocore#3644).
+        A refusal that names no region is followed by one HEAD of the bucket. The name is checked and must differ from
+        the one used: answers are not to be trusted (botocore#3644).
         """
-        if self._endpoint().configured or not call.bucket or not _about_region(response, document):
+        endpoint = self._owner().endpoint
+        if endpoint.configured or not call.bucket or not _about_region(response, document):
             return None
         if response.status == 307:
             return _redirected(call, response)
         named = response.headers.get("x-amz-bucket-region") or (document.region if document else "")
-        region = checked_region(named or ask(call.bucket) or "")
+        region = checked_region(named or self._ask(call, deadline))
         if region is None or region == call.region:
             return None
         try:
-            moved = self._endpoint().with_region(region)
+            moved = endpoint.with_region(region)
         except ConfigurationError:
             return None  # in another partition; the refusal itself says more
-        _logger.warning(
-            "bucket %s is in region %s, not %s; set region to save a request",
-            call.bucket,
-            region,
-            call.region,
-        )
+        seen = (call.bucket, region, call.region)
+        _logger.warning("bucket %s is in region %s, not %s; set region to save a request", *seen)
         with self._lock:
             self._known[call.bucket] = moved
-        return at(call, moved.locate(call.bucket, call.key), region)
+        address = moved.locate(call.bucket, call.key)
+        return replace(call, scheme=address.scheme, host=address.host, path=address.path, region=region)
 
+    def _ask(self, call: Call, deadline: float) -> str:
+        path = self._owner().endpoint.locate(call.bucket).path
+        head = Call(
+            operation="HeadBucket", service="s3", region=call.region, method="HEAD", scheme=call.scheme,
+            host=call.host, path=path, bucket=call.bucket,
+        )  # fmt: skip
+        try:
+            return self._owner().caller.probe(head, deadline=deadline).headers.get("x-amz-bucket-region", "")
+        except UnobinS3Error:
+            return ""
 
-def at(call: Call, address: Address, region: str) -> Call:
-    """The same call at another address."""
-    return replace(call, scheme=address.scheme, host=address.host, path=address.path, region=region)
+    def _owner(self) -> Settings:
+        settings = self._settings()
+        if settings is None:
+            raise ConfigurationError("the client was dropped while it was in use")
+        return settings
 
 
 def _about_region(response: Response, document: ErrorDocument | None) -> bool:

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigurationError, OutcomeUnknown, ServiceError, TransportError, UnobinS3Error
+from ..errors import ConfigurationError, OutcomeUnknown, ServiceError, TransportError
 from . import xml
 from .caller import Answer, Call, Caller, Clock
 from .credentials import Credentials, CredentialSource
 from .endpoint import check_key
 from .failure import http_date
-from .region import Regions
 from .retry import Repeat
 from .settings import Limits, Settings
 from .sigv4 import canonical_query
@@ -96,9 +95,8 @@ class S3Client:
         self.settings: Settings = Settings(
             "s3", region=region, credentials=credentials, endpoint_url=endpoint_url, profile=profile,
             transport=transport, ca_bundle=ca_bundle, path_style=path_style, dualstack=dualstack, fips=fips,
-            limits=limits, clock=clock, correct=self._correct, env=env,
+            limits=limits, clock=clock, env=env,
         )  # fmt: skip
-        self._regions = Regions(lambda: self.settings.endpoint)
         self._checksum = checksum
         self._owner = expected_bucket_owner
         # Set once a store was seen to refuse a right but quoted ETag (Ceph RGW 16 and 18).
@@ -319,7 +317,7 @@ class S3Client:
     ) -> Call:  # fmt: skip
         if not key and operation.endswith("Object"):
             check_key(key)
-        endpoint = self._regions.endpoint(bucket)
+        endpoint = self.settings.regions.endpoint(bucket)
         address = endpoint.locate(bucket, key)
         headers = dict(headers or {})
         if self._owner:
@@ -329,17 +327,3 @@ class S3Client:
             host=address.host, path=address.path, query=canonical_query(query), headers=headers, body=body,
             repeat=repeat, bucket=bucket, key=key, limit=limit, answer=answer,
         )  # fmt: skip
-
-    def _correct(
-        self, call: Call, response: Response, document: xml.ErrorDocument | None, deadline: float
-    ) -> Call | None:
-        """What the caller asks when a call was refused: is another region the answer?"""
-
-        def ask(bucket: str) -> str | None:
-            head = self._call("HeadBucket", "HEAD", bucket, "", (), None, b"", Repeat.READ, None, Answer.DOCUMENT)
-            try:
-                return self.caller.probe(head, deadline=deadline).headers.get("x-amz-bucket-region")
-            except UnobinS3Error:
-                return None
-
-        return self._regions.corrected(call, response, document, ask)

@@ -16,8 +16,9 @@ from .. import environ
 from ..errors import ConfigurationError
 from . import endpoint as endpoints
 from . import metadata, profiles, providers
-from .caller import Caller, Clock, Correct
+from .caller import Caller, Clock
 from .credentials import Credentials, CredentialSource, StaticSource
+from .region import Regions
 from .transport import HttpxTransport, Transport
 
 if TYPE_CHECKING:
@@ -63,7 +64,6 @@ class Settings:
         fips: bool | None = None,
         limits: Limits | None = None,
         clock: Clock | None = None,
-        correct: Correct | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.env: Mapping[str, str] = environ.read() if env is None else env
@@ -77,11 +77,14 @@ class Settings:
         self._direct: Transport = HttpxTransport({})  # metadata services: never through a proxy
         self.transport: Transport = self._transport(transport, ca_bundle)
         limits = limits or Limits()
+        self.regions = Regions(self)
         base = Caller(
             transport=self.transport, credentials=None, clock=clock,
-            connect=limits.connect, read=limits.read, total=limits.total, correct=correct,
+            connect=limits.connect, read=limits.read, total=limits.total,
+            correct=self.regions.correct,
         )  # fmt: skip
-        self.credentials: CredentialSource = self._source(credentials, base)
+        # The chain has a caller of its own, unsigned; this one would make a cycle, and a dropped client linger.
+        self.credentials: CredentialSource = self._source(credentials, base.with_credentials(None))
         self.caller = base
         base.credentials = self.credentials
 
