@@ -280,7 +280,7 @@ def test_names_fold_as_in_go(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["stack ", "st\u00e4ck", "stac", "", "stac\ufb00"])
 def test_names_that_are_others(name: str) -> None:
-    assert name not in Names("stack")
+    assert Names("stack").find(name) is None
 
 
 def reference_base64(text: str) -> bytes | None:

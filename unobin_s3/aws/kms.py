@@ -33,11 +33,7 @@ MAX_WRAPPED = 6144  # bytes, the API's limit for a CiphertextBlob
 WRONG_KEY = frozenset({"IncorrectKeyException", "InvalidCiphertextException"})
 
 _ARN = re.compile(r"(arn:[a-z-]+:kms:([a-z0-9-]+):[0-9]*:)(key|alias)/.+")
-_CLASSES = {
-    "AccessDeniedException": AccessDenied,
-    "NotFoundException": NotFound,
-    "ThrottlingException": Throttled,
-}
+_CLASSES = {"AccessDeniedException": AccessDenied, "NotFoundException": NotFound, "ThrottlingException": Throttled}
 _HINTS = {
     "AccessDeniedException": "allow kms:{} on this key to these credentials, in the key's policy or theirs",
     "NotFoundException": "no such key or alias there; check key_id and region, or give the key's ARN",
@@ -63,12 +59,7 @@ class DataKey:
 
 
 def connect(
-    key_id: str,
-    region: str | None,
-    credentials: Identity,
-    endpoint_url: str | None,
-    profile: str | None,
-    wire: Wire,
+    key_id: str, region: str | None, credentials: Identity, endpoint_url: str | None, profile: str | None, wire: Wire
 ) -> Service:
     """How to reach KMS, found as the AWS SDKs do; the region in a key's ARN beats all others."""
     settings = Settings(

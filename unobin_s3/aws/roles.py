@@ -95,11 +95,7 @@ class WebIdentity:
         return _from_sts(
             f"{self.name}, role {role}",
             lambda: sts.assume_role_with_web_identity(
-                world.caller,
-                world.sts(self._profile),
-                token,
-                role_arn=role,
-                session_name=world.session_name(session),
+                world.caller, world.sts(self._profile), token, role_arn=role, session_name=world.session_name(session)
             ),
         )
 

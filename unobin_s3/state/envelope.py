@@ -91,8 +91,7 @@ def open_envelope(data: bytes, payload_type: str, encrypter: _Encrypter) -> byte
     except UnobinS3Error as error:
         error.add_note(f"while opening an envelope{sealed_with}")
         raise
-    except Exception as error:
-        # An encrypter of the user's own; its message may hold anything.
+    except Exception as error:  # of a user's own encrypter; the message may hold anything
         raise DecryptionError(f"open: decrypt: {type(error).__name__}{sealed_with}") from error
 
 
@@ -112,18 +111,13 @@ def read_envelope(data: bytes) -> Envelope:
 def _read(data: bytes) -> Envelope:
     document, ciphertext = _cut(data) or (loads(data), None)
     members, _ = _MEMBERS.split({} if document is None else document)
-    name: str | None = None
-    body: Mapping[str, Any] | None = None
-    if members.get("encrypter") is not None:
-        described, _ = _ENCRYPTER.split(members["encrypter"])
-        name = _typed(described, "name", str, "")
-        body = _typed(described, "body", dict, None)
+    encrypter, _ = _ENCRYPTER.split(members.get("encrypter", {}))
     return Envelope(
         version=_typed(members, "envelope-version", int, 0),
         payload_type=_typed(members, "payload-type", str, ""),
-        encrypter_name=name,
-        encrypter_body=body,
-        ciphertext=_bytes(members.get("ciphertext")) if ciphertext is None else ciphertext,
+        encrypter_name=_typed(encrypter, "name", str, "" if "encrypter" in members else None),
+        encrypter_body=_typed(encrypter, "body", dict, None),
+        ciphertext=_bytes(members.get("ciphertext", "")) if ciphertext is None else ciphertext,
     )
 
 
@@ -144,18 +138,14 @@ def _cut(data: bytes) -> tuple[Any, bytes] | None:
 
 
 def _typed(members: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
-    value = members.get(name)
-    if value is None:
-        return default
-    if not isinstance(value, kind) or isinstance(value, bool):
+    value = members.get(name, default)
+    if name in members and (not isinstance(value, kind) or isinstance(value, bool)):
         raise JSONError(f"has the wrong type: {kind_of(value)}", name)
     return value
 
 
 def _bytes(value: Any) -> bytes:
-    """What Go's []byte takes: base64, null, or an array of numbers."""
-    if value is None:
-        return b""
+    """What Go's []byte takes: base64, or an array of numbers."""
     if isinstance(value, str):
         return decode_base64(value)
     if isinstance(value, list) and all(type(item) is int and 0 <= item < 256 for item in value):

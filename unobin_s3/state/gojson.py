@@ -14,17 +14,21 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from json.encoder import encode_basestring
 from typing import Any
 
 _MAX_DEPTH = 1000  # of the search for what could not be written; deeper than Python's own limit
 # An escaped pair of surrogates, an escaped lone one, or any other escape (so that "\\ud800" is read as it is meant).
 _ESCAPE = re.compile(
-    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
-    re.DOTALL,
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
 )
 _SURROGATE = re.compile(r"\\u[dD]")
+_LONE = "[\ud800-\udfff]"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_KINDS: dict[type, str] = {
+    dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "an integer", float: "a number",
+}  # fmt: skip
 _GO_ESCAPES = dict(zip('\a\b\t\n\v\f\r"\\', 'abtnvfr"\\', strict=True))
 
 
@@ -61,20 +65,17 @@ class Names:
         self.exact = frozenset(names)
 
     def find(self, name: str) -> str | None:
+        """The right spelling of a member's name; None for an unknown one."""
         # Unicode's simple folding: besides A to Z, only U+017F and U+212A (which lower() knows) fold to ASCII letters.
         folded = name if name in self.exact else name.replace("\u017f", "s").lower()
         return folded if folded in self.exact else None
 
-    def __contains__(self, name: str) -> bool:
-        return self.find(name) is not None
-
-    def split(self, value: Any, *, quick: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    def split(self, value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Known members by their right name, and the unknown ones. Raises JSONError for what is no object.
 
-        As in Go, of repeated members the last one counts, maps merge, and null leaves a scalar as it was. A `quick`
-        split may leave nulls among the known members.
+        As in Go, of repeated members the last one counts, maps merge, and null leaves a scalar as it was.
         """
-        if quick and type(value) is dict and value.keys() <= self.exact:
+        if type(value) is dict and value.keys() <= self.exact and None not in value.values():
             return value, {}
         if not isinstance(value, dict):
             raise JSONError(f"must be an object, not {kind_of(value)}")
@@ -97,9 +98,7 @@ class Names:
 def kind_of(value: object) -> str:
     """What people call such a value, or a value of such a type, in JSON."""
     kind = value if isinstance(value, type) else type(value)
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
-    name = "null" if value is None else names.get(kind, kind.__name__)
-    return name if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return "null" if value is None else _KINDS.get(kind, kind.__name__)
 
 
 def quote(text: str) -> str:
@@ -120,14 +119,9 @@ def _quoted(char: str) -> str:
 
 def child(place: str, key: object) -> str:
     """The place of a member or element below `place`."""
-    if isinstance(key, int):
-        return f"{place}[{key}]"
-    if not isinstance(key, str) or not _PLAIN_NAME.fullmatch(key):
-        return f"{place}[{quote(key) if isinstance(key, str) else repr(key)}]"
-    return f"{place}.{key}" if place else key
-
-
-# --- writing ---
+    if isinstance(key, str) and _PLAIN_NAME.fullmatch(key):
+        return f"{place}.{key}" if place else key
+    return f"{place}[{quote(key) if isinstance(key, str) else repr(key)}]"
 
 
 def dumps(value: Any, *, indent: bool) -> bytes:
@@ -163,30 +157,18 @@ def _writers(pad: str) -> _Writers:
     """`pad` is a newline and the blanks of this level, or nothing. Closures: methods would take a third more."""
     inner, colon = (pad + "  ", ": ") if pad else ("", ":")
     comma = "," + inner
-    deeper: list[_Writers] = []
-
-    def below() -> _Writers:
-        if not deeper:
-            deeper.append(_writers(inner))
-        return deeper[0]
+    below = cache(lambda: _writers(inner))
 
     def object_writer(order: Callable[[Iterable[str]], Iterable[str]]) -> Callable[[Mapping[str, Any]], str]:
-        # Objects with the same members are many: what stands before each value is made once for all of them.
-        known: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-
-        def prepared(names: tuple[str, ...]) -> list[tuple[str, str]]:
-            ordered = [(name, comma + encode_basestring(name) + colon) for name in order(names)]
-            ordered[0] = (ordered[0][0], "{" + ordered[0][1][1:])
-            known[names] = ordered
-            return ordered
+        # Objects with the same members are many: their names are put in order and written once for all of them.
+        written = cache(lambda names: [(name, encode_basestring(name) + colon) for name in order(names)])
 
         def write(value: Mapping[str, Any]) -> str:
             if not value:
                 return "{}"
             to = below()
-            names = tuple(value)
-            leads = known.get(names) or prepared(names)
-            return "".join([lead + to[type(item := value[name])](item) for name, lead in leads]) + pad + "}"
+            members = [lead + to[type(item := value[name])](item) for name, lead in written(tuple(value))]
+            return f"{{{inner}{comma.join(members)}{pad}}}"
 
         return write
 
@@ -194,18 +176,13 @@ def _writers(pad: str) -> _Writers:
         if not value:
             return "[]"
         to = below()
-        return "[" + inner + comma.join([to[type(item)](item) for item in value]) + pad + "]"
+        return f"[{inner}{comma.join([to[type(item)](item) for item in value])}{pad}]"
 
-    writers = _Writers({str: encode_basestring, int: _integer, float: _float, bool: _boolean})
-    writers[type(None)] = lambda _: "null"
+    writers = _Writers({str: encode_basestring, int: _integer, float: _float, list: write_array, tuple: write_array})
+    writers[type(None)], writers[bool] = lambda _: "null", lambda value: "true" if value else "false"
     writers[Struct] = object_writer(tuple)
     writers[dict] = writers[Mapping] = object_writer(sorted)
-    writers[list] = writers[tuple] = write_array
     return writers
-
-
-def _boolean(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def _integer(value: int) -> str:
@@ -234,44 +211,32 @@ def _find(value: Any) -> JSONError:
     stack: list[tuple[str, Any, int]] = [("", value, 0)]
     while stack:
         place, item, depth = stack.pop()
-        problem = _problem(item)
-        if isinstance(item, Mapping):
-            problem = next(filter(None, map(_key_problem, item)), "")
-        if problem or depth > _MAX_DEPTH:
-            return JSONError(problem or "is nested too deeply", place[:200])
-        pairs: Iterable[tuple[object, Any]] = ()
+        problem = _problem(item) or ("is nested too deeply" if depth > _MAX_DEPTH else "")
+        if problem:
+            return JSONError(problem, place[:200])
         if isinstance(item, (Mapping, list, tuple)):
-            pairs = item.items() if isinstance(item, Mapping) else enumerate(item)
-        stack.extend(reversed([(child(place, key), inner, depth + 1) for key, inner in pairs]))
+            pairs: Iterable[tuple[object, Any]] = item.items() if isinstance(item, Mapping) else enumerate(item)
+            stack.extend(reversed([(child(place, key), inner, depth + 1) for key, inner in pairs]))
     return JSONError("nested too deeply")
 
 
-def _key_problem(key: object) -> str:
-    if not isinstance(key, str):
-        return f"has a key that is {kind_of(key)}, not a str"
-    return "has a key with a lone surrogate" if _problem(key) else ""
-
-
 def _problem(item: object) -> str:
-    problem = ""
+    if isinstance(item, str):
+        return "has a lone surrogate, which UTF-8 cannot hold" if re.search(_LONE, item) else ""
+    if isinstance(item, Mapping):
+        for key in item:
+            if not isinstance(key, str):
+                return f"has a key that is {kind_of(key)}, not a str"
+            if re.search(_LONE, key):
+                return "has a key with a lone surrogate"
+        return ""
     try:
-        if isinstance(item, str):
-            problem = "has a lone surrogate, which UTF-8 cannot hold"
-            item.encode()
-        elif isinstance(item, int):
-            problem = "is an integer beyond the range of float64"
-            _integer(item)
-        elif isinstance(item, float):
-            problem = f"is {item}, which JSON does not have"
-            _float(item)
-        elif item is not None and not isinstance(item, (Mapping, list, tuple)):
-            return f"is {kind_of(item)}, which JSON does not have"
-    except (ValueError, OverflowError):
-        return problem
-    return ""
-
-
-# --- reading ---
+        if isinstance(item, (int, float)):
+            return "" if math.isfinite(item) else f"is {item}, which JSON does not have"
+    except OverflowError:
+        return "is an integer beyond the range of float64"
+    known = item is None or isinstance(item, (list, tuple))
+    return "" if known else f"is {kind_of(item)}, which JSON does not have"
 
 
 def loads(data: bytes, *, unique: bool = False) -> Any:
@@ -280,9 +245,10 @@ def loads(data: bytes, *, unique: bool = False) -> Any:
     `unique` vouches that no object repeats a member, and saves a quarter of the time. Raises JSONError.
     """
     try:
+        pairs = None if unique else _pairs
         return json.loads(
             _text(data),
-            object_pairs_hook=None if unique else _pairs,
+            object_pairs_hook=pairs,
             parse_int=_read_integer,
             parse_float=_read_float,
             parse_constant=_refuse,

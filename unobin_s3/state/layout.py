@@ -40,9 +40,9 @@ def join(*parts: str) -> str:
 class Layout:
     """Where the objects of one stack are: `[<prefix>/]<factory>/<stack>/` and what is in it.
 
-    The prefix is cleaned as Go does (`p/`, `p//q` and `/p` give Go's keys). Raises ConfigurationError for
-    names that would leave the prefix or mix two stacks: `.` and `..` segments anywhere, control characters,
-    and for factory and stack also an empty name, an outer or doubled slash, and a segment named `snapshots`.
+    The prefix is cleaned as Go does (`p/`, `p//q` and `/p` give Go's keys). Raises ConfigurationError for names that
+    would leave the prefix or mix two stacks: `.` and `..` segments anywhere, control characters, and for factory and
+    stack also an empty name, an outer or doubled slash, and a segment named `snapshots`.
     """
 
     prefix: str
@@ -52,21 +52,18 @@ class Layout:
     snapshots: str = field(init=False)  # the prefix to list, with its final slash
 
     def __post_init__(self) -> None:
-        _check_prefix(self.prefix)
-        _check_name("factory", self.factory)
-        _check_name("stack", self.stack)
+        for argument in ("prefix", "factory", "stack"):
+            _check(argument, getattr(self, argument))
         directory = join(self.prefix, self.factory, self.stack)
         object.__setattr__(self, "directory", directory)
         object.__setattr__(self, "snapshots", directory + "/snapshots/")
 
     @property
     def current(self) -> str:
-        """Key of the pointer."""
         return self.directory + "/current"
 
     @property
     def lock(self) -> str:
-        """Key of the lock."""
         return self.directory + "/lock"
 
     def snapshot(self, rev: str) -> str:
@@ -86,26 +83,17 @@ class Layout:
         return rev
 
 
-def _check_prefix(prefix: str) -> None:
-    _check_text("prefix", prefix)
-    if any(segment in (".", "..") for segment in prefix.split("/")):
-        raise ConfigurationError(f"prefix {prefix!r} has a '.' or '..' segment; give the plain path instead")
-
-
-def _check_name(argument: str, name: str) -> None:
-    _check_text(argument, name)
-    if not name:
-        raise ConfigurationError(f"{argument} is empty; it is part of every key, so it needs a name")
-    for segment in name.split("/"):
-        if not segment:
-            raise ConfigurationError(f"{argument} {name!r} has an empty segment; put slashes only between names")
-        if segment in (".", "..", "snapshots"):
-            # "dev/snapshots" would lie inside the listing of "dev", and ".." leaves the prefix.
-            raise ConfigurationError(f"{argument} {name!r} has a segment {segment!r}; its keys would lie elsewhere")
-
-
-def _check_text(argument: str, text: str) -> None:
+def _check(argument: str, text: str) -> None:
     if not isinstance(text, str):
         raise ConfigurationError(f"{argument} must be a str, not {type(text).__name__}")
+    problem, segments = "", set(text.split("/"))
     if re.search(_UNSAFE, text):
-        raise ConfigurationError(f"{argument} {text!r} has a control character or a lone surrogate")
+        problem = "has a control character or a lone surrogate"
+    elif {".", ".."} & segments:
+        problem = "has a '.' or '..' segment; give the plain path instead"
+    elif argument != "prefix" and "" in segments:
+        problem = "is empty or has an empty segment; it is part of every key, and slashes stand only between names"
+    elif argument != "prefix" and "snapshots" in segments:
+        problem = "has a segment 'snapshots'; its keys would lie among the snapshots of another stack"
+    if problem:
+        raise ConfigurationError(f"{argument} {text!r} {problem}")

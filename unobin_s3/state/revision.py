@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Revision names and the RFC 3339 instants they are made of: make, parse, order, check. Reads no clock.
 
-Instants are integers: nanoseconds since 1970-01-01T00:00:00Z. `datetime` is not used because it has
-microseconds only, and neither the year 0 nor the leniencies of Go's parser.
+Instants are integers: nanoseconds since 1970-01-01T00:00:00Z. `datetime` has microseconds only, and neither the year 0
+nor the leniencies of Go's parser.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import date
 
 from ..errors import ConfigurationError
 
 _SECOND = 1_000_000_000
 _DAY = 86_400
+# Years are moved by whole cycles of 400, in days, to where `date` has them all: it has no year 0.
+_CYCLE, _EPOCH = 146_097, date(1970, 1, 1).toordinal()
 # What Go's time.Parse(RFC3339) takes: also a one-digit hour, a comma, many fraction digits.
 _TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:[.,]([0-9]+))?"
@@ -37,17 +40,17 @@ def parse_offset_time(text: str) -> tuple[int, int] | None:
     if match is None:
         return None
     year, month, day, hour, minute, second = map(int, match.group(1, 2, 3, 4, 5, 6))
-    if not 1 <= month <= 12 or not 1 <= day <= _days_in(year, month) or hour > 23 or minute > 59 or second > 59:
+    hours, minutes = int(match[9] or 0), int(match[10] or 0)
+    # 24 hours and 60 minutes are what Go allows in an offset.
+    if hour > 23 or minute > 59 or second > 59 or hours > 24 or minutes > 60:
         return None
-    fraction = int((match[7] or "0")[:9].ljust(9, "0"))
-    offset = 0
-    if match[8]:
-        hours, minutes = int(match[9]), int(match[10])
-        if hours > 24 or minutes > 60:  # Go's own limits
-            return None
-        offset = (hours * 60 + minutes) * (-60 if match[8] == "-" else 60)
-    seconds = _days(year, month, day) * _DAY + hour * 3600 + minute * 60 + second - offset
-    return seconds * _SECOND + fraction, offset
+    try:
+        days = date(year % 400 + 400, month, day).toordinal() + (year // 400 - 1) * _CYCLE - _EPOCH
+    except ValueError:
+        return None
+    offset = (hours * 60 + minutes) * (-60 if match[8] == "-" else 60)
+    seconds = days * _DAY + hour * 3600 + minute * 60 + second - offset
+    return seconds * _SECOND + int((match[7] or "0")[:9].ljust(9, "0")), offset
 
 
 def parse_time(text: str) -> int | None:
@@ -59,23 +62,23 @@ def parse_time(text: str) -> int | None:
 def format_time(unix_ns: int, *, trim: bool = True, offset: int = 0) -> str:
     """RFC 3339 with nanoseconds, as Go's RFC3339Nano. `offset` is in seconds east of UTC, whole minutes.
 
-    `trim=False` keeps all nine fraction digits. Raises ValueError where Go's MarshalJSON fails: outside
-    of the years 0 to 9999 (at that offset), or an offset of 24 hours and more.
+    `trim=False` keeps all nine fraction digits. Raises ValueError where Go's MarshalJSON fails: outside of the years 0
+    to 9999 (at that offset), or an offset of 24 hours and more.
     """
     seconds, fraction = divmod(unix_ns, _SECOND)
     days, second = divmod(seconds + offset, _DAY)
-    year, month, day = _civil(days)
-    if not 0 <= year <= 9999:
+    cycle, rest = divmod(days + _EPOCH - 1, _CYCLE)
+    day = date.fromordinal(rest + 1)
+    if not 0 <= cycle * 400 + day.year <= 9999:
         raise ValueError("year outside of range [0,9999]")
     if abs(offset) >= _DAY:
         raise ValueError("timezone hour outside of range [0,23]")
-    text = f"{year:04}-{month:02}-{day:02}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
-    digits = f".{fraction:09}"
+    text = f"{cycle * 400 + day.year:04}-{day.month:02}-{day.day:02}"
+    text += f"T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{fraction:09}"
     if trim:
-        digits = digits.rstrip("0").rstrip(".")
+        text = text.rstrip("0").rstrip(".") if fraction else text[:-10]
     hours, minutes = divmod(abs(offset) // 60, 60)
-    zone = f"{'-' if offset < 0 else '+'}{hours:02}:{minutes:02}" if offset else "Z"
-    return text + digits + zone
+    return text + (f"{'-' if offset < 0 else '+'}{hours:02}:{minutes:02}" if offset else "Z")
 
 
 def make_revision(unix_ns: int, suffix: int = 0) -> str:
@@ -106,10 +109,7 @@ def sort_revisions(revs: Iterable[str]) -> list[str]:
 
 
 def check_revision(rev: str) -> None:
-    """Raises ConfigurationError for a name that is empty, leads elsewhere, or that S3 could not list again.
-
-    Foreign names are fine otherwise: other tools may have put them there.
-    """
+    """Raises ConfigurationError for a name that is empty, leads elsewhere, or that S3 could not list again."""
     if not isinstance(rev, str) or not rev:
         raise ConfigurationError(f"revision must be a non-empty str, not {rev!r}")
     if rev in (".", "..") or re.search(_UNSAFE, rev):
@@ -120,25 +120,3 @@ def _order(rev: str) -> tuple[int, int, int, str]:
     # Code points of str sort as the bytes of UTF-8 do.
     parsed = parse_revision(rev)
     return (1, 0, 0, rev) if parsed is None else (0, *parsed, rev)
-
-
-def _days_in(year: int, month: int) -> int:
-    return _days(year + month // 12, month % 12 + 1, 1) - _days(year, month, 1)
-
-
-def _days(year: int, month: int, day: int) -> int:
-    # Days since 1970, Gregorian without end. The year starts in March here, so that the leap day is
-    # its last; 153 days in each five months, 719468 days from 0000-03-01 to 1970-01-01.
-    if month < 3:
-        year, month = year - 1, month + 12
-    return 365 * year + year // 4 - year // 100 + year // 400 + (153 * month - 457) // 5 + day - 1 - 719468
-
-
-def _civil(days: int) -> tuple[int, int, int]:
-    # The inverse of _days: 146097 days in 400 years.
-    cycle, rest = divmod(days + 719468, 146097)
-    year = (rest - rest // 1460 + rest // 36524 - rest // 146096) // 365
-    rest -= 365 * year + year // 4 - year // 100
-    month = (5 * rest + 2) // 153 + 3
-    day = rest - (153 * month - 457) // 5 + 1
-    return cycle * 400 + year + (month > 12), (month - 1) % 12 + 1, day

@@ -112,25 +112,17 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 def decode_snapshot(data: bytes) -> Snapshot:
     """The snapshot in a JSON document. Raises SnapshotFormatError, with the `place` where there is one."""
     try:
-        snapshot = _read(loads(data, unique=data.startswith(_OPENING)))
+        document = loads(data, unique=data.startswith(_OPENING))
+        document = {} if document is None else document
+        version = _SNAPSHOT.names.split(document)[0].get("format-version", 0)
+        if type(version) is int and version != FORMAT_VERSION:
+            raise JSONError(f"unsupported format-version {version} (this build expects {FORMAT_VERSION})")
+        snapshot: Snapshot = _SNAPSHOT.read(document)
         _check_rules(snapshot)
         return replace(snapshot, generated_at=_go_time(snapshot.generated_at))
     except JSONError as error:
         problem, place = str(error), error.place
     raise SnapshotFormatError(f"snapshot: {problem}", place=place)
-
-
-def _read(document: Any) -> Snapshot:
-    document = {} if document is None else document
-    version = _SNAPSHOT.names.split(document)[0].get("format-version", 0)
-    if type(version) is int and version != FORMAT_VERSION:
-        raise JSONError(f"unsupported format-version {version} (this build expects {FORMAT_VERSION})")
-    try:
-        snapshot: Snapshot = _SNAPSHOT.read(document, True)
-    except JSONError:
-        # Invalid, most likely. But nulls, which stand for absent members, look like it too.
-        snapshot = _SNAPSHOT.read(document, False)
-    return snapshot
 
 
 def _go_time(text: str) -> str:
@@ -141,9 +133,6 @@ def _go_time(text: str) -> str:
         return format_time(parsed[0], offset=parsed[1])
     except ValueError as error:
         raise JSONError(str(error), "generated-at") from None
-
-
-# --- rules ---
 
 
 def _check_rules(snapshot: Snapshot) -> None:
@@ -183,9 +172,6 @@ def _broken_rule(entry: Entry) -> str:
     return f"entry {quote(entry.address)} {problem}"
 
 
-# --- classes and JSON objects ---
-
-
 # For each annotation used above: the usual type, which also makes the value of an absent member that has no
 # default, and the types that will do.
 _KINDS: dict[Any, tuple[type, Any]] = {
@@ -216,19 +202,16 @@ class _Shape:
         # Filled through its slots, a frozen object takes half the time that its __init__ takes.
         self.slots = [getattr(made, member.name).__set__ for member in fields(made)]
 
-    def read(self, value: Any, quick: bool) -> Any:
-        """The object with these members. A `quick` read refuses nulls that stand for absent members."""
-        known, extra = self.names.split(value, quick=quick)
+    def read(self, value: Any) -> Any:
+        """The object with these members."""
+        known, extra = self.names.split(value)
         values = [known[name] if name in known else zero() for name, zero in self.zeros]
         for index, name, shape in self.nested:
-            if known.get(name) is not None:
-                values[index] = _each(shape.read, known[name], name, quick)
-            else:
-                values[index] = self.zeros[index][1]()
+            if name in known:
+                values[index] = _each(shape.read, known[name], name)
         self._check_types(values)
-        values.append(extra)
         made = object.__new__(self.made)
-        for put, item in zip(self.slots, values, strict=True):
+        for put, item in zip(self.slots, (*values, extra), strict=True):
             put(made, item)
         return made
 
@@ -236,14 +219,18 @@ class _Shape:
         """The members to write. Raises JSONError for fields of wrong types."""
         if type(value) is not self.made:
             raise JSONError(f"must be {self.made.__name__}, not {kind_of(value)}")
-        always, values = self.always, self.get(value)
+        values = self.get(value)
         self._check_types(values)
-        struct = Struct({n: item for n, item in zip(self.members, values, strict=True) if item or n in always})
+        pairs = zip(self.members, values, strict=True)
+        struct = Struct({name: item for name, item in pairs if item or name in self.always})
         for _, name, shape in self.nested:
             if struct.get(name):
                 struct[name] = _each(shape.struct, struct[name], name)
         if value.extra:
-            struct |= self._checked_extra(value.extra)
+            for name in value.extra:
+                if not isinstance(name, str) or self.names.find(name):
+                    raise JSONError("cannot be among the unknown members", child("", name))
+            struct |= sorted(value.extra.items())
         return struct
 
     def _check_types(self, values: Sequence[Any]) -> None:
@@ -253,27 +240,17 @@ class _Shape:
             if not isinstance(item, accepted) or isinstance(item, bool):
                 raise JSONError(f"must be {kind_of(usual)}, not {kind_of(item)}", name)
 
-    def _checked_extra(self, extra: Mapping[str, Any]) -> dict[str, Any]:
-        for name in extra:
-            if not isinstance(name, str) or name in self.names:
-                raise JSONError("cannot be among the unknown members", child("", name))
-        return dict(sorted(extra.items()))
 
-
-def _each(make: Callable[..., Any], value: Any, place: str, *arguments: Any) -> Any:
+def _each(make: Callable[[Any], Any], value: Any, place: str) -> Any:
     """`make` of one object, or of each in a list. Whether the member wants a list is checked by its type."""
-    if not isinstance(value, (list, tuple)):
-        try:
-            return make(value, *arguments)
-        except JSONError as error:
-            raise error.within(place) from None
+    listed = isinstance(value, (list, tuple))
     made = []
-    for index, item in enumerate(value):
+    for index, item in enumerate(value if listed else (value,)):
         try:
-            made.append(make(item, *arguments))
+            made.append(make(item))
         except JSONError as error:
-            raise error.within(f"{place}[{index}]") from None
-    return made
+            raise error.within(f"{place}[{index}]" if listed else place) from None
+    return made if listed else made[0]
 
 
 def _maker(member: Field[Any], usual: type) -> Callable[[], Any]:
