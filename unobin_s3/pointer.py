@@ -121,8 +121,10 @@ def put_pointer(place: Place, body: bytes, deadline: float) -> Pointer:
     """Move it whatever it was: the last writer wins. Raises OutcomeUnknown when an answer stays lost."""
     try:
         return Pointer(body, place.put(place.layout.current, body, deadline))
-    except OutcomeUnknown as lost:
-        raise _unknown(place, body, lost) from lost
+    except (OutcomeUnknown, ServiceError) as end:
+        if not end.maybe_applied:
+            raise
+        raise _unknown(place, body, end) from end
 
 
 def _read_back(place: Place, body: bytes, deadline: float, end: OutcomeUnknown | ServiceError) -> Pointer:
