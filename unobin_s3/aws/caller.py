@@ -13,6 +13,7 @@ import random
 import re
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -91,6 +92,7 @@ class Call:
     key: str = ""
     limit: int | None = None  # largest body of a good answer to read, in bytes
     answer: Answer = Answer.DOCUMENT
+    checksum: bool = False  # have S3 keep the body's SHA-256 with the object
     read_error: Callable[[Response], xml.ErrorDocument | None] = read_xml_error
 
     @property
@@ -230,6 +232,8 @@ class Caller:
         halfway: Callable[[], None] | None = None,
     ) -> Response:
         headers = dict(call.headers)
+        if call.checksum:
+            headers["x-amz-checksum-sha256"] = b64encode(bytes.fromhex(payload_hash)).decode()
         if credentials is not None:
             headers |= self._signature(call, headers, credentials, payload_hash)
         target = f"{call.path}?{call.query}" if call.query else call.path

@@ -147,13 +147,11 @@ class S3Client:
         if kms_key_id:
             headers["x-amz-server-side-encryption"] = "aws:kms"
             headers["x-amz-server-side-encryption-aws-kms-key-id"] = kms_key_id
-        if self.sends_checksum:
-            headers["x-amz-checksum-sha256"] = b64encode(hashlib.sha256(body).digest()).decode()
         conditional = if_none_match or if_match is not None
         repeat = Repeat.CONDITIONAL if conditional else Repeat.PLAIN
         response = self._send(
             "PutObject", "PUT", bucket, key, headers=headers, body=body, repeat=repeat, answer=Answer.NOTHING,
-            deadline=deadline,
+            checksum=self.sends_checksum, deadline=deadline,
         )  # fmt: skip
         return response.headers.get("etag") or self._etag_of(bucket, key, deadline)
 
@@ -286,9 +284,10 @@ class S3Client:
         repeat: Repeat = Repeat.READ,
         limit: int | None = None,
         answer: Answer = Answer.DOCUMENT,
+        checksum: bool = False,
         deadline: float | None = None,
     ) -> Response:
-        call = self._call(operation, method, bucket, key, query, headers, body, repeat, limit, answer)
+        call = self._call(operation, method, bucket, key, query, headers, body, repeat, limit, answer, checksum)
         return self.caller.send(call, deadline=deadline)
 
     def attempt(
@@ -314,6 +313,7 @@ class S3Client:
     def _call(
         self, operation: str, method: str, bucket: str, key: str, query: Iterable[tuple[str, str]],
         headers: Mapping[str, str] | None, body: bytes, repeat: Repeat, limit: int | None, answer: Answer,
+        checksum: bool = False,
     ) -> Call:  # fmt: skip
         if not key and operation.endswith("Object"):
             check_key(key)
@@ -325,5 +325,5 @@ class S3Client:
         return Call(
             operation=operation, service="s3", region=endpoint.region, method=method, scheme=address.scheme,
             host=address.host, path=address.path, query=canonical_query(query), headers=headers, body=body,
-            repeat=repeat, bucket=bucket, key=key, limit=limit, answer=answer,
+            repeat=repeat, bucket=bucket, key=key, limit=limit, answer=answer, checksum=checksum,
         )  # fmt: skip
