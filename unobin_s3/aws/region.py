@@ -51,8 +51,10 @@ class Regions:
         A refusal that names no region is followed by one HEAD of the bucket. The name is checked and must differ from
         the one used: answers are not to be trusted (botocore#3644).
         """
+        if not call.bucket or not _about_region(response, document):
+            return None  # of KMS and STS as well, whose callers outlive their settings
         endpoint = self._owner().endpoint
-        if endpoint.configured or not call.bucket or not _about_region(response, document):
+        if endpoint.configured:
             return None
         if response.status == 307:
             return _redirected(call, response)
