@@ -21,7 +21,7 @@ from unobin_s3.aws import metadata, profiles, providers
 from unobin_s3.aws.caller import Caller
 from unobin_s3.aws.credentials import Credentials, CredentialSource
 from unobin_s3.aws.settings import Settings
-from unobin_s3.aws.transport import HttpxTransport, Request, Response
+from unobin_s3.aws.transport import HttpxTransport, Request, Response, Transport
 from unobin_s3.errors import ConfigurationError, CredentialsError, TransportError, UnobinS3Error
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC).timestamp()
@@ -162,9 +162,9 @@ def test_environment(here: Here) -> None:
     ("changes", "part"),
     [
         ({"AWS_SECRET_ACCESS_KEY": ""}, "AWS_SECRET_ACCESS_KEY is not; set both or none"),
-        ({"AWS_SECRET_ACCESS_KEY": "hunter2\n"}, "keys in the environment cannot be used: secret_access_key"),
-        ({"AWS_ACCESS_KEY_ID": "hunter2 "}, "keys in the environment cannot be used: access_key_id"),
-        ({"AWS_SESSION_TOKEN": "hunter2\r"}, "keys in the environment cannot be used: session_token"),
+        ({"AWS_SECRET_ACCESS_KEY": "hunter2\n"}, "environment variables: secret_access_key "),
+        ({"AWS_ACCESS_KEY_ID": "hunter2 "}, "environment variables: access_key_id "),
+        ({"AWS_SESSION_TOKEN": "hunter2\r"}, "environment variables: session_token "),
         ({"AWS_CREDENTIAL_EXPIRATION": "hunter2"}, "not a time in ISO 8601"),
         ({"AWS_CREDENTIAL_EXPIRATION": "2026-05-01T00:00:00"}, "time zone"),
         ({"AWS_CREDENTIAL_EXPIRATION": "2026-04-01T00:00:00Z"}, "expired at 2026-04-01"),
@@ -221,7 +221,11 @@ def test_a_renewal_stays_with_the_source_that_served(here: Here) -> None:
 def test_keys_in_a_file_that_cannot_be_used(here: Here, section: str, part: str) -> None:
     path = here.write("credentials", f"[default]\n{section}")
     message = here.fails(CredentialsError)
-    assert f"profile 'default' in {path}: " in message and part in message and "hunter2" not in message
+    assert (
+        f"keys of profile 'default' in the credentials file: {path}: " in message
+        and part in message
+        and "hunter2" not in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -432,6 +436,10 @@ def test_container_with_a_token_file_read_anew(here: Here) -> None:
     assert here.get().access_key_id == "Kignored"
 
 
+def machine(env: Mapping[str, str], transport: Transport, profile: Mapping[str, str] | None = None) -> metadata.Machine:
+    return metadata.Machine(env, transport, lambda: NOW, profile or {})
+
+
 class Recorder:
     """A transport that notes where a request would go."""
 
@@ -463,8 +471,8 @@ class Recorder:
 )
 def test_container_hosts(env: dict[str, str], goes_to: str) -> None:
     transport = Recorder()
-    found = metadata.Container({f"AWS_CONTAINER_CREDENTIALS_{k}": v for k, v in env.items()}, transport).load()
-    assert found.access_key_id == "AKID" and transport.seen == [goes_to]
+    found = machine({f"AWS_CONTAINER_CREDENTIALS_{k}": v for k, v in env.items()}, transport).container()
+    assert isinstance(found, Credentials) and found.access_key_id == "AKID" and transport.seen == [goes_to]
 
 
 @pytest.mark.parametrize(
@@ -493,7 +501,7 @@ def test_container_urls_that_are_refused(env: dict[str, str]) -> None:
     transport = Recorder()
     name, value = f"AWS_CONTAINER_CREDENTIALS_{next(iter(env))}", next(iter(env.values()))
     with pytest.raises(ConfigurationError, match=name) as caught:
-        metadata.Container({name: value}, transport).load()
+        machine({name: value}, transport).container()
     assert transport.seen == [] and "hunter2" not in str(caught.value)
 
 
@@ -524,7 +532,7 @@ def test_container_answers_that_are_refused(here: Here, status: int, body: bytes
     here.env["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{here.link.url}/x"
     here.env["AWS_EC2_METADATA_DISABLED"] = "false"
     message = here.fails(CredentialsError)
-    assert "container credentials at 127.0.0.1:" in message and part in message and "hunter2" not in message
+    assert "container credentials: 127.0.0.1:" in message and part in message and "hunter2" not in message
     assert "Tried" not in message, "what is set up and fails ends the search"
     assert len(here.link.asked) == tries
 
@@ -546,7 +554,7 @@ def test_instance_metadata_by_version_2(here: Here) -> None:
         "GET /latest/meta-data/iam/security-credentials/",
         "GET /latest/meta-data/iam/security-credentials/the-role",
     ]
-    assert metadata.instance_region(here.env, here.transport) == "eu-west-3"
+    assert machine(here.env, here.transport).region() == "eu-west-3"
 
 
 def test_instance_metadata_that_is_late_is_used_on(here: Here, caplog: pytest.LogCaptureFixture) -> None:
@@ -599,18 +607,18 @@ class Silent:
 def test_no_answer_to_the_token_request_names_the_hop_limit() -> None:
     silent = Silent()
     with pytest.raises(metadata.NotOffered) as caught:
-        metadata.Instance({}, silent, lambda: NOW).load()
+        machine({}, silent).instance()
     assert "PUT http://169.254.169.254: no answer within the time limit" in str(caught.value)
     assert "hop limit to 2" in str(caught.value) and "AWS_EC2_METADATA_DISABLED=true" in str(caught.value)
     assert [(one["connect"], one["read"]) for one in silent.limits] == [(1.0, 1.0)], "one second, one try"
-    assert metadata.instance_region({}, silent) is None
+    assert machine({}, silent).region() is None
 
 
 def test_time_and_tries_can_be_set() -> None:
     silent = Silent()
     env = {"AWS_METADATA_SERVICE_TIMEOUT": "2.5", "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "3"}
     with pytest.raises(metadata.NotOffered):
-        metadata.Instance(env, silent, lambda: NOW).load()
+        machine(env, silent).instance()
     assert [one["connect"] for one in silent.limits] == [2.5] * 3
 
 
@@ -625,7 +633,7 @@ def test_time_and_tries_can_be_set() -> None:
 def test_instance_metadata_endpoints(env: dict[str, str], host: str) -> None:
     transport = Recorder()
     with pytest.raises(metadata.NotOffered):
-        metadata.Instance(env, transport, lambda: NOW).load()
+        machine(env, transport).instance()
     assert transport.seen[0] == f"{host}/latest/api/token"
 
 
@@ -633,7 +641,7 @@ def test_instance_metadata_settings_may_stand_in_the_profile() -> None:
     transport = Recorder()
     settings = {"ec2_metadata_service_endpoint": "http://127.0.0.1:99"}
     with pytest.raises(metadata.NotOffered):
-        metadata.Instance({}, transport, lambda: NOW, lambda: settings).load()
+        machine({}, transport, settings).instance()
     assert transport.seen[0] == "http://127.0.0.1:99/latest/api/token"
 
 
@@ -651,13 +659,13 @@ def test_instance_metadata_settings_may_stand_in_the_profile() -> None:
 )
 def test_instance_metadata_settings_that_make_no_sense(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
-        metadata.Instance({name: value}, Recorder(), lambda: NOW).load()
+        machine({name: value}, Recorder()).instance()
 
 
 @pytest.mark.parametrize("value", ["true", "TRUE", "True"])
 def test_instance_metadata_that_is_switched_off_is_not_asked(value: str) -> None:
     transport = Recorder()
-    assert metadata.instance_region({"AWS_EC2_METADATA_DISABLED": value}, transport) is None
+    assert machine({"AWS_EC2_METADATA_DISABLED": value}, transport).region() is None
     assert transport.seen == []
 
 

@@ -26,6 +26,7 @@ from unobin_s3.aws.transport import HttpxTransport
 from unobin_s3.errors import AccessDenied, ConfigurationError, CredentialsError
 
 ROLE = "arn:aws:iam::123456789012:role/state"
+MEMBERS = {"RoleArn": ROLE, "RoleSessionName": "me@home, +=x"}
 BASE = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "token/+=")
 
 
@@ -51,8 +52,7 @@ def form(asked: Asked) -> dict[str, str]:
 
 
 def test_assume_role_asks_what_botocore_asks(link: Link, caller: Caller) -> None:
-    options = {"role_arn": ROLE, "session_name": "me@home, +=x", "external_id": "a/b c:d", "duration": 900}
-    ours = sts.assume_role(caller, at(link.url), BASE, **options)  # type: ignore[arg-type]
+    ours = sts.assume(caller, at(link.url), BASE, {**MEMBERS, "ExternalId": "a/b c:d", "DurationSeconds": "900"})
     client = boto3.client(
         "sts",
         region_name="eu-west-1",
@@ -62,7 +62,7 @@ def test_assume_role_asks_what_botocore_asks(link: Link, caller: Caller) -> None
         aws_session_token=str(BASE.session_token),
     )
     theirs = client.assume_role(
-        RoleArn=ROLE, RoleSessionName="me@home, +=x", ExternalId="a/b c:d", DurationSeconds=900
+        RoleArn=ROLE, RoleSessionName=MEMBERS["RoleSessionName"], ExternalId="a/b c:d", DurationSeconds=900
     )["Credentials"]
     client.close()
     assert ours.access_key_id == theirs["AccessKeyId"] and ours.secret_access_key == theirs["SecretAccessKey"]
@@ -78,10 +78,12 @@ def test_assume_role_asks_what_botocore_asks(link: Link, caller: Caller) -> None
 
 
 def test_web_identity_asks_what_botocore_asks_and_signs_nothing(link: Link, caller: Caller) -> None:
-    ours = sts.assume_role_with_web_identity(caller, at(link.url), "eyJ.a-b.c_d", role_arn=ROLE, session_name="me")
+    ours = sts.assume(
+        caller, at(link.url), None, {**MEMBERS, "WebIdentityToken": "eyJ.a-b.c_d", "DurationSeconds": None}
+    )
     unsigned = botocore.config.Config(signature_version=botocore.UNSIGNED)
     client = boto3.client("sts", region_name="eu-west-1", endpoint_url=link.url, config=unsigned)
-    theirs = client.assume_role_with_web_identity(RoleArn=ROLE, RoleSessionName="me", WebIdentityToken="eyJ.a-b.c_d")
+    theirs = client.assume_role_with_web_identity(WebIdentityToken="eyJ.a-b.c_d", **MEMBERS)
     client.close()
     assert ours.access_key_id == theirs["Credentials"]["AccessKeyId"]
     first, second = link.asked
@@ -153,7 +155,7 @@ def test_answers_that_are_refused(
         text = body.encode()
         link.answer = lambda asked: (200, text)
     with pytest.raises(CredentialsError, match=part) as caught:
-        sts.assume_role(caller, at(link.url), BASE, role_arn=ROLE, session_name="me")
+        sts.assume(caller, at(link.url), BASE, MEMBERS)
     assert str(caught.value).startswith("AssumeRole at 127.0.0.1:")
 
 

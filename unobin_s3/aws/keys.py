@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Credentials that lie ready on this machine: in the environment, a profile's keys, a program's output.
+"""Credentials that lie ready on this machine: in the environment, a profile's keys, a program's output. No requests.
 
-No requests here; roles and metadata services are in roles.py and metadata.py.
+A text in place of credentials says why those that are there cannot be used: returned, so that no traceback holds them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NoReturn
 
-from ..errors import ConfigurationError, CredentialsError
+from ..errors import ConfigurationError
 from .credentials import Credentials, Secret, parsed
 from .metadata import NotOffered, credentials_in, short
 from .profiles import IniFile, Profiles
@@ -18,94 +19,48 @@ _SSO = frozenset({"sso_account_id", "sso_role_name", "sso_session", "sso_start_u
 _OWN = frozenset({"aws_access_key_id", "aws_secret_access_key", "credential_process"})
 
 
-class Environment:
+def environment(env: Mapping[str, str]) -> Credentials | str:
     """AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_CREDENTIAL_EXPIRATION."""
-
-    name = "environment variables"
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = env
-
-    def load(self) -> Credentials:
-        key, secret = self._env.get("AWS_ACCESS_KEY_ID"), Secret(self._env.get("AWS_SECRET_ACCESS_KEY", ""))
-        if not key:
-            raise NotOffered("AWS_ACCESS_KEY_ID is not set")
-        if not secret:
-            raise CredentialsError("AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not; set both or none")
-        # The older name first, as botocore does.
-        token = Secret(self._env.get("AWS_SECURITY_TOKEN") or self._env.get("AWS_SESSION_TOKEN") or "")
-        found = parsed(key, secret, token, self._env.get("AWS_CREDENTIAL_EXPIRATION"))
-        if isinstance(found, str):
-            raise CredentialsError(f"the AWS_... keys in the environment cannot be used: {found}")
-        return found
+    key, secret = env.get("AWS_ACCESS_KEY_ID"), Secret(env.get("AWS_SECRET_ACCESS_KEY", ""))
+    if not key:
+        raise NotOffered("AWS_ACCESS_KEY_ID is not set")
+    if not secret:
+        return "AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not; set both or none"
+    # The older name first, as botocore does.
+    token = Secret(env.get("AWS_SECURITY_TOKEN") or env.get("AWS_SESSION_TOKEN") or "")
+    return parsed(key, secret, token, env.get("AWS_CREDENTIAL_EXPIRATION"))
 
 
-class Keys:
+def in_file(file: IniFile, profile: str) -> Credentials | str:
     """Keys that stand in one of the two files; both halves must be in the same one."""
-
-    def __init__(self, profiles: Profiles, profile: str, which: str) -> None:
-        self._profiles, self._profile, self._which = profiles, profile, which
-        self.name = f"keys of profile {profile!r} in the {which} file"
-
-    def load(self) -> Credentials:
-        file: IniFile = getattr(self._profiles, self._which)
-        section = {k: v for k, v in file.profiles.get(self._profile, {}).items() if isinstance(v, str)}
-        if "aws_access_key_id" not in section:
-            raise NotOffered(file.state or "there is no aws_access_key_id")
-        found = parsed(
-            section["aws_access_key_id"],
-            section.get("aws_secret_access_key", ""),
-            section.get("aws_security_token", section.get("aws_session_token")),
-            None,
-        )
-        if isinstance(found, str):
-            raise CredentialsError(f"profile {self._profile!r} in {file.path}: {found}")
-        return found
+    section = {name: value for name, value in file.profiles.get(profile, {}).items() if isinstance(value, str)}
+    if "aws_access_key_id" not in section:
+        raise NotOffered(file.state or "there is no aws_access_key_id")
+    token = section.get("aws_security_token", section.get("aws_session_token"))
+    found = parsed(section["aws_access_key_id"], section.get("aws_secret_access_key", ""), token, None)
+    return f"{file.path}: {found}" if isinstance(found, str) else found
 
 
-class Refused:
+def refused(profiles: Profiles, profile: str) -> NoReturn:
     """Kinds of profiles that are not supported: named, never passed over to another identity."""
-
-    def __init__(self, profiles: Profiles, profile: str) -> None:
-        self._profiles, self._profile = profiles, profile
-        self.name = f"sign-in sessions of profile {profile!r}"
-
-    def load(self) -> Credentials:
-        settings = self._profiles.settings(self._profile)
-        alone = not _OWN & settings.keys()
-        if "sso_account_id" in settings or "sso_role_name" in settings or (alone and _SSO & settings.keys()):
-            raise ConfigurationError(self._advice("IAM Identity Center (SSO)"))
-        in_credentials_file = self._profiles.credentials.profiles.get(self._profile, {})
-        if "login_session" in settings and "aws_access_key_id" not in in_credentials_file:
-            raise ConfigurationError(self._advice("a console sign-in session"))
+    settings, what = profiles.settings(profile), ""
+    if {"sso_account_id", "sso_role_name"} & settings.keys() or (_SSO & settings.keys() and not _OWN & settings.keys()):
+        what = "IAM Identity Center (SSO)"
+    elif "login_session" in settings and "aws_access_key_id" not in profiles.credentials.profiles.get(profile, {}):
+        what = "a console sign-in session"
+    if not what:
         raise NotOffered("it has none")
-
-    def _advice(self, what: str) -> str:
-        return (
-            f"profile {self._profile!r} uses {what}, which is not supported here; run `aws configure "
-            f"export-credentials --profile {self._profile} --format env` and use what it prints"
-        )
+    raise ConfigurationError(
+        f"profile {profile!r} uses {what}, which is not supported here; run `aws configure "
+        f"export-credentials --profile {profile} --format env` and use what it prints"
+    )
 
 
-class Process:
-    """The `credential_process` of a profile, run without a shell."""
-
-    def __init__(self, profiles: Profiles, profile: str) -> None:
-        self._profiles, self._profile = profiles, profile
-        self.name = f"credential_process of profile {profile!r}"
-
-    def load(self) -> Credentials:
-        command = self._profiles.settings(self._profile).get("credential_process")
-        if command is None:
-            raise NotOffered("there is no credential_process")
-        outcome = _run(command)
-        if isinstance(outcome, str):
-            raise CredentialsError(f"{self.name}: {outcome}")
-        return outcome
-
-
-def _run(command: str) -> Credentials | str:
-    """The credentials that the program prints, or what went wrong, without its arguments and output."""
+def process(settings: Mapping[str, str]) -> Credentials | str:
+    """What the `credential_process` of a profile prints, run without a shell. Its arguments are not repeated."""
+    command = settings.get("credential_process")
+    if command is None:
+        raise NotOffered("there is no credential_process")
     import shlex  # seldom needed
     import subprocess
 

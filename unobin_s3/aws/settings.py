@@ -112,7 +112,7 @@ class Settings:
         if region is None and not (self._endpoint_url and isinstance(self.credentials, StaticSource)):
             region = self.profile.get("region")
         if region is None and url is None:
-            region = metadata.instance_region(self.env, self._direct)
+            region = metadata.Machine(self.env, self._direct, self.caller.clock.time, {}).region()
         return endpoints.resolve(
             self.service,
             region=region,

@@ -41,61 +41,29 @@ def endpoint_for(
     return endpoint.resolve("sts", region=region, endpoint_url=url, fips=fips, dualstack=dualstack)
 
 
-def assume_role(
-    caller: Caller,
-    where: endpoint.Endpoint,
-    source: Credentials,
-    *,
-    role_arn: str,
-    session_name: str,
-    external_id: str | None = None,
-    duration: int | None = None,
+def assume(
+    caller: Caller, where: endpoint.Endpoint, source: Credentials | None, members: Mapping[str, str | None]
 ) -> Credentials:
-    """AssumeRole, signed with `source`. `duration`: seconds. Raises CredentialsError, or as `caller` does."""
-    members = {"RoleArn": role_arn, "RoleSessionName": session_name}
-    if external_id is not None:
-        members["ExternalId"] = external_id
-    return _ask(caller.with_credentials(StaticSource(source)), where, "AssumeRole", members, duration)
+    """AssumeRole, signed with `source`. Without one AssumeRoleWithWebIdentity, unsigned: the token is the proof.
 
-
-def assume_role_with_web_identity(
-    caller: Caller,
-    where: endpoint.Endpoint,
-    token: str,
-    *,
-    role_arn: str,
-    session_name: str,
-    duration: int | None = None,
-) -> Credentials:
-    """AssumeRoleWithWebIdentity, unsigned: the token is the proof. Raises as assume_role."""
-    members = {"RoleArn": role_arn, "RoleSessionName": session_name, "WebIdentityToken": token}
-    return _ask(caller.with_credentials(None), where, "AssumeRoleWithWebIdentity", members, duration)
-
-
-def _ask(
-    caller: Caller, where: endpoint.Endpoint, action: str, members: dict[str, str], duration: int | None
-) -> Credentials:
-    if duration is not None:
-        members["DurationSeconds"] = str(duration)
-    body = urlencode({"Action": action, "Version": "2011-06-15", **members}).encode()
+    `members` are those of the request; None leaves one out. Raises CredentialsError, or as `caller` does.
+    """
+    action = "AssumeRole" if source else "AssumeRoleWithWebIdentity"
+    given = {name: value for name, value in members.items() if value is not None}
+    body = urlencode({"Action": action, "Version": "2011-06-15", **given}).encode()
     call = Call(
-        operation=action,
-        service="sts",
-        region=where.region,
-        method="POST",
-        scheme=where.scheme,
-        host=where.host,
-        path=where.base_path + "/",
-        headers={"content-type": "application/x-www-form-urlencoded; charset=utf-8"},
-        body=body,
+        operation=action, service="sts", region=where.region, method="POST",
+        scheme=where.scheme, host=where.host, path=f"{where.base_path}/",
+        headers={"content-type": "application/x-www-form-urlencoded; charset=utf-8"}, body=body,
         repeat=Repeat.READ,  # a second session is harmless
         limit=xml.MAX_ERROR,
-    )
-    del body, members
-    outcome = _read(caller.send(call).body, action)
-    if isinstance(outcome, str):
-        raise CredentialsError(f"{action} at {where.host}: {outcome}")
-    return outcome
+    )  # fmt: skip
+    del body
+    signer = caller.with_credentials(StaticSource(source) if source else None)
+    found = _read(signer.send(call).body, action)
+    if isinstance(found, str):
+        raise CredentialsError(f"{action} at {where.host}: {found}")
+    return found
 
 
 def _read(body: bytes, action: str) -> Credentials | str:
