@@ -159,4 +159,4 @@ class _Examination:
             fit = f"FIT for locks, but not for leases: {host} fails {report.failed()}."
         unfit = f"UNFIT: {host} let two writers create one object, so a lock on it is worth nothing."
         self.verdict = fit if report.exclusive else unfit
-        return "tried" if report.exclusive else "it must not hold locks"
+        return "tried; the verdict is below" if report.exclusive else "it must not hold locks"
