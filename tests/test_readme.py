@@ -72,3 +72,22 @@ def test_leases_and_lambda(server: S3Server) -> None:
 def test_files_that_are_named_exist() -> None:
     for name in re.findall(r"`((?:aws|state|tests|benchmarks)/[\w./-]*|[a-z_]+\.py)`", README):
         assert (ROOT / name).exists() or (ROOT / "unobin_s3" / name).exists(), name
+
+
+def stores() -> str:
+    """The README's table of stores, made from what the servers did (tests/servers/MATRIX.md)."""
+    matrix = (ROOT / "tests" / "servers" / "MATRIX.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in matrix.splitlines() if line[:1] == "|"]
+    cells = {row[0]: row[1:] for row in rows[2:]}
+    words = {"works": "yes"}
+    lines = ["| store | snapshots and pointer | lock | lease |", "|---|---|---|---|"]
+    for number, name in enumerate(rows[0][1:]):
+        columns = ("state without a lock: write, point, read, list, delete", "state under the lock, fenced")
+        lease = "the lease of a dead holder is taken over, a live one is not"
+        found = [cells[row][number] for row in (*columns, lease)]
+        lines.append(f"| {name} | " + " | ".join(words.get(cell, cell) for cell in found) + " |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_stores() -> None:
+    assert stores() in README
