@@ -1,52 +1,47 @@
 # SPDX-License-Identifier: MIT
-"""The data keys of one KMS encrypter: made, unwrapped, kept within bounds. Knows no cipher and no blob."""
+"""The data keys of one KMS encrypter: made, unwrapped, kept within bounds. Knows no blob, and no cipher by itself."""
 
 from __future__ import annotations
 
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 from .aws import kms
 from .errors import ConfigurationError, DecryptionError, ServiceError, TransportError
 
-Cipher = TypeVar("Cipher")
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _KEPT = 32  # unwrapped keys; reading history meets about one for each process that wrote it
 _PATIENCE = 120.0  # seconds; one call takes no longer
 # What KMS says of one key and for certain, so that the next key may be tried.
-_NOT_THIS_KEY = kms.WRONG_KEY | {
-    "AccessDeniedException",
-    "NotFoundException",
-    "DisabledException",
-    "KMSInvalidStateException",
-}
+_OUT_OF_ORDER = {"AccessDeniedException", "NotFoundException", "DisabledException", "KMSInvalidStateException"}
+_NOT_THIS_KEY = kms.WRONG_KEY | _OUT_OF_ORDER
 
 
-@dataclass(slots=True, repr=False, eq=False)
-class KeptKey(Generic[Cipher]):
-    """A data key ready for use. Only the cipher object knows its bytes."""
+class KeptKey:
+    """A data key ready for use; `arn` is that of the key that wrapped it. Only the cipher object knows its bytes."""
 
-    cipher: Cipher
-    wrapped: bytes
-    arn: str  # of the key that wrapped it
-    born: tuple[float, float]
-    messages: int = 0
+    def __init__(self, cipher: AESGCM, wrapped: bytes, arn: str, born: tuple[float, float]) -> None:
+        self.cipher, self.wrapped, self.arn, self.born = cipher, wrapped, arn, born
+        self.messages = 0
 
 
-class DataKeys(Generic[Cipher]):
-    """One key to seal with and a few unwrapped ones, each for `max_age` seconds. Safe to use from threads."""
+class DataKeys:
+    """One key to seal with and a few unwrapped ones, each for `max_age` seconds. Safe to use from threads.
+
+    `cipher` gives the class, so that no frame holds a key should its import fail.
+    """
 
     def __init__(
         self,
         connect: Callable[[], kms.Service],
         key_ids: Sequence[str],
-        cipher: Callable[[], Callable[[bytes], Cipher]],
-        *,
+        cipher: Callable[[], type[AESGCM]],
         max_age: float,
         max_messages: int,
     ) -> None:
@@ -54,9 +49,9 @@ class DataKeys(Generic[Cipher]):
             raise ConfigurationError("kms encrypter: max_age must be positive seconds, max_messages 1 to 2^32")
         self._connect, self._key_ids, self._cipher = connect, key_ids, cipher
         self._max_age, self._max_messages = max_age, max_messages
-        self._service: kms.Service | None = None
-        self._sealing: KeptKey[Cipher] | None = None
-        self._opened: dict[bytes, KeptKey[Cipher]] = {}  # by wrapped bytes, the least recently used first
+        self._service = cache(lambda: self._connect())
+        self._sealing: KeptKey | None = None
+        self._opened: dict[bytes, KeptKey] = {}  # by wrapped bytes, the least recently used first
         self._new_locks()
 
     @property
@@ -64,60 +59,53 @@ class DataKeys(Generic[Cipher]):
         """Of the key that wrapped the last data key made here; "" before that."""
         return self._sealing.arn if self._sealing else ""
 
-    def for_sealing(self) -> KeptKey[Cipher]:
-        """The key for one more message. Threads that need a new one at once cost one call."""
-        key = self._take()
-        if key is None:
-            with self._asking() as service:
-                key = self._take()
-                if key is None:
-                    key = self._keep(lambda: kms.generate_data_key(*service, self._key_ids[0]), service)
-                    key.messages = 1
-                    self._sealing = key
-        return key
+    def get(self, wrapped: bytes | None = None) -> KeptKey:
+        """The key that `wrapped` holds, or one to seal one more message with. Threads at once cost one call.
 
-    def for_opening(self, wrapped: bytes) -> KeptKey[Cipher]:
-        """The key that `wrapped` holds. Raises DecryptionError when none of the key ids wrapped it."""
-        key = self._find(wrapped)
-        if key is None:
-            with self._asking() as service:
-                key = self._find(wrapped)
-                if key is None:
-                    key = self._keep(lambda: self._unwrap(service, wrapped), service)
-        return key
+        Raises DecryptionError when none of the key ids wrapped it.
+        """
+        found = self._find(wrapped)
+        if found:
+            return found
+        if not self._ask.acquire(timeout=_PATIENCE):
+            raise TransportError("kms encrypter: another thread still waits for KMS after 2 minutes", sent=False)
+        try:
+            return self._find(wrapped) or self._asked(wrapped)
+        finally:
+            self._ask.release()
 
-    def _take(self) -> KeptKey[Cipher] | None:
+    def _find(self, wrapped: bytes | None) -> KeptKey | None:
         with self._guard():
-            key = self._sealing
-            if key is None or key.messages >= self._max_messages or self._too_old(key):
-                return None
-            key.messages += 1
-            return key
+            own = self._sealing if self._sealing and not self._too_old(self._sealing) else None
+            if wrapped is None:
+                if own is None or own.messages >= self._max_messages:
+                    return None
+                own.messages += 1
+                return own
+            found = self._opened.pop(wrapped, None)
+            if found and not self._too_old(found):
+                self._opened[wrapped] = found
+                return found
+            # Own writes stay readable however many others were read since.
+            return own if own and own.wrapped == wrapped else None
 
-    def _find(self, wrapped: bytes) -> KeptKey[Cipher] | None:
-        with self._guard():
-            key = self._opened.pop(wrapped, None)
-            if key is not None and not self._too_old(key):
-                self._opened[wrapped] = key
-                return key
-            own = self._sealing  # however many others were read since it was made
-            return own if own is not None and own.wrapped == wrapped and not self._too_old(own) else None
-
-    def _keep(self, ask: Callable[[], kms.DataKey], service: kms.Service) -> KeptKey[Cipher]:
-        born = _instant(service)  # before the call, so that waiting for it does not lengthen a key's life
-        data = ask()
+    def _asked(self, wrapped: bytes | None) -> KeptKey:
+        born = self._instant()  # before the call, so that waiting for it does not lengthen a key's life
+        data = kms.generate_data_key(*self._service(), self._key_ids[0]) if wrapped is None else self._unwrap(wrapped)
         key = KeptKey(self._cipher()(data.plaintext), data.wrapped, data.key_arn, born)
         with self._lock:
             self._opened[key.wrapped] = key
             if len(self._opened) > _KEPT:
                 del self._opened[next(iter(self._opened))]
+            if wrapped is None:
+                key.messages, self._sealing = 1, key
         return key
 
-    def _unwrap(self, service: kms.Service, wrapped: bytes) -> kms.DataKey:
+    def _unwrap(self, wrapped: bytes) -> kms.DataKey:
         refusals: list[ServiceError] = []
         for key_id in self._key_ids:
             try:
-                return kms.decrypt(*service, wrapped, key_id)
+                return kms.decrypt(*self._service(), wrapped, key_id)
             except ServiceError as error:
                 if error.code not in _NOT_THIS_KEY:
                     raise
@@ -130,9 +118,14 @@ class DataKeys(Generic[Cipher]):
             "(keys that sealed older snapshots belong in older_keys)"
         )
 
-    def _too_old(self, key: KeptKey[Cipher]) -> bool:
-        now = _instant(self._service) if self._service else key.born
-        return max(now[0] - key.born[0], now[1] - key.born[1]) >= self._max_age
+    def _instant(self) -> tuple[float, float]:
+        """Both clocks: the monotonic one stands still in a frozen Lambda, the other one may be set back."""
+        clock = self._service()[0].clock
+        return clock.monotonic(), clock.time()
+
+    def _too_old(self, key: KeptKey) -> bool:
+        elapsed, wall = self._instant()
+        return max(elapsed - key.born[0], wall - key.born[1]) >= self._max_age
 
     def _new_locks(self) -> None:
         # `_lock` guards the fields and is never held while waiting; who holds `_ask` may ask KMS.
@@ -142,19 +135,3 @@ class DataKeys(Generic[Cipher]):
         if self._pid != os.getpid():  # forked, perhaps while a thread that is not here held them
             self._new_locks()
         return self._lock
-
-    @contextmanager
-    def _asking(self) -> Iterator[kms.Service]:
-        if not self._ask.acquire(timeout=_PATIENCE):
-            raise TransportError("kms encrypter: another thread still waits for KMS after 2 minutes", sent=False)
-        try:
-            self._service = self._service or self._connect()
-            yield self._service
-        finally:
-            self._ask.release()
-
-
-def _instant(service: kms.Service) -> tuple[float, float]:
-    """Both clocks: the monotonic one stands still in a frozen Lambda, the other one may be set back."""
-    clock = service[0].clock
-    return clock.monotonic(), clock.time()

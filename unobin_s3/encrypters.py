@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What seals a snapshot before it leaves the process: Noop, EnvKey, KMS, and the protocol for one's own.
 
-The only importer of cryptography, and only when a key is used; its exceptions stop here. One algorithm and no
-options: AES-256-GCM with a random 96-bit nonce, `nonce || ciphertext || tag`, no additional data, as the Go
-tool writes it. The envelope around the result may not live here, nor anything that knows of buckets.
+The only importer of cryptography, and only when a key is used; its exceptions stop here. One algorithm and no options:
+AES-256-GCM with a random 96-bit nonce, `nonce || ciphertext || tag`, no additional data, as the Go tool writes it. The
+envelope around the result may not live here, nor anything that knows of buckets.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ class Noop:
 class EnvKey:
     """AES-256-GCM under a key in an environment variable: standard base64 of exactly 32 bytes.
 
-    `EnvKey("STATE_KEY", "OLD_STATE_KEY")` seals with the first and opens with the first that fits: a key is
-    rotated by naming the old one second until every kept snapshot is sealed anew.
+    `EnvKey("STATE_KEY", "OLD_STATE_KEY")` seals with the first and opens with the first that fits: a key is rotated by
+    naming the old one second until every kept snapshot is sealed anew.
 
-    The variable is read at each use (15 microseconds) and nothing of it is kept: a change is seen at once,
-    and no repr, pickle or dump of this object can show a key. Unset and empty are the same.
+    The variable is read at each use (15 microseconds) and nothing of it is kept: a change is seen at once, and no repr,
+    pickle or dump of this object can show a key. Unset and empty are the same.
 
-    The key may live long, with a random nonce for each message: NIST SP 800-38D section 8.3 allows 2^32 of
-    them (a nonce then repeats with a chance of 2^-32), which is one write a second for 136 years.
+    The key may live long, with a random nonce for each message: NIST SP 800-38D section 8.3 allows 2^32 of them (a
+    nonce then repeats with a chance of 2^-32), which is one write a second for 136 years.
     """
 
     __slots__ = ("_names",)
@@ -107,28 +107,19 @@ class EnvKey:
 
     def encrypt(self, plaintext: bytes) -> bytes:
         """Seal with the first variable's key. Raises ConfigurationError if it is not set or not a key."""
-        cipher = _env_cipher(self._names[0])
-        if cipher is None:
-            raise _not_set(self._names[0])
         nonce = secrets.token_bytes(_NONCE_SIZE)
-        return nonce + _seal(cipher, nonce, plaintext)
+        return nonce + _seal(_env_cipher(self._names[0]), nonce, plaintext)
 
     def decrypt(self, blob: bytes) -> bytes:
         """Open with the first key that fits; variables that are not set are passed over if any is set."""
-        tried, unset = [], []
-        for name in self._names:
-            cipher = _env_cipher(name)
-            if cipher is None:
-                unset.append(name)
-                continue
-            tried.append(name)
-            plaintext = _open(cipher, blob)
+        given = [name for name in self._names if environ.read().get(name)] or [self._names[0]]
+        for name in given:
+            plaintext = _open(_env_cipher(name), blob)
             if plaintext is not None:
                 return plaintext
-        if not tried:
-            raise _not_set(self._names[0])
-        keys = " and ".join(tried) + (f"; not set: {', '.join(unset)}" if unset else "")
-        raise DecryptionError(f"env-key encrypter: {_why(blob)} (tried the key in {keys})")
+        unset = [name for name in self._names if name not in given]
+        tried = " and ".join(given) + (f"; not set: {', '.join(unset)}" if unset else "")
+        raise DecryptionError(f"env-key encrypter: {_why(blob)} (tried the key in {tried})")
 
     def describe(self) -> tuple[str, Mapping[str, object] | None]:
         """The name of the first variable."""
@@ -181,18 +172,18 @@ class KMS:
         self._config = dict(config or {})
         self._data_keys = DataKeys(
             lambda: kms.connect(key_id, region, credentials, endpoint_url, profile, transport),
-            self._key_ids, _aesgcm, max_age=max_age, max_messages=max_messages,
+            self._key_ids, _aesgcm, max_age, max_messages,
         )  # fmt: skip
 
     def encrypt(self, plaintext: bytes) -> bytes:
         """Seal; asks KMS for a data key if none is within bounds, and then raises as S3Client does."""
-        key = self._data_keys.for_sealing()
+        key = self._data_keys.get()
         return _kms_blob(key.cipher, key.wrapped, secrets.token_bytes(_NONCE_SIZE), plaintext)
 
     def decrypt(self, blob: bytes) -> bytes:
         """Open; asks KMS to unwrap a data key not lately seen, and then raises as S3Client does."""
         wrapped, payload = _parse_kms_blob(blob)
-        key = self._data_keys.for_opening(wrapped)
+        key = self._data_keys.get(wrapped)
         plaintext = _open(key.cipher, payload)
         if plaintext is None:
             raise DecryptionError(f"kms encrypter: {_why(payload)} (data key wrapped by {key.arn})")
@@ -208,8 +199,6 @@ class KMS:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a KMS encrypter cannot be pickled: it holds data keys; make one in each process")
 
-
-# --- the blob of KMS --------------------------------------------------------------------------------
 
 # Go's compact JSON, as both tools write it. It is read in place, for the payload may be 64 MiB.
 _MEMBERS = Names("version", "encrypted-key", "payload")
@@ -253,39 +242,26 @@ def _parse_other_json(blob: bytes) -> tuple[bytes, bytes]:
     return decode_base64(key), decode_base64(payload)
 
 
-# --- keys from the environment --------------------------------------------------------------------
-
 _HOW_TO = "set it to the base64 of 32 random bytes, for example: head -c32 /dev/urandom | base64"
 
 
-def _not_set(name: str) -> ConfigurationError:
-    return ConfigurationError(f"env-key encrypter: {name} is not set; {_HOW_TO}")
-
-
-def _env_cipher(name: str) -> AESGCM | None:
-    """The cipher with the key in this variable; None if it is not set."""
+def _env_cipher(name: str) -> AESGCM:
     aesgcm = _aesgcm()  # first, so that no frame holds the key should the import fail
     key = _parse_key(environ.read().get(name, ""))
     if isinstance(key, str):
         raise ConfigurationError(f"env-key encrypter: {name} {key}; {_HOW_TO}")
-    return None if key is None else aesgcm(key)
+    return aesgcm(key)
 
 
-def _parse_key(text: str) -> bytes | str | None:
-    """The key, or what is wrong with it, or None for no text.
-
-    It does not raise: a traceback with local variables would show what is nearly a key.
-    """
+def _parse_key(text: str) -> bytes | str:
+    """The key, or what is wrong: returned, because a traceback with local variables would show what is nearly a key."""
     if not text:
-        return None
+        return "is not set"
     try:
         key = decode_base64(text)
     except JSONError:
         return "is not valid base64 (standard alphabet, with padding, no blanks)"
     return key if len(key) == _KEY_SIZE else f"decodes to {len(key)} bytes, want {_KEY_SIZE}"
-
-
-# --- the cipher -----------------------------------------------------------------------------------
 
 
 def _aesgcm() -> type[AESGCM]:
