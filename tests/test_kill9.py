@@ -37,5 +37,5 @@ def test_kills_on_ministack(servers: Callable[[str], Site]) -> None:
 
 
 def test_kills_of_lease_holders() -> None:
-    figures = kill_holders(LEASE_KILLS, seed=9)
+    (figures,) = kill_holders(LEASE_KILLS, seed=9)
     assert figures.kills == LEASE_KILLS and figures.locks_left >= 3, figures
