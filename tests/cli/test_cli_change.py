@@ -60,6 +60,7 @@ def test_push_can_expect_a_revision(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(encode_snapshot(snapshot("c")))
     done = bench.run("push", str(tmp_path / "file"), "--expected", first)
     assert done.code == 1 and second in done.err and bench.store().current_rev() == second
+    assert bench.revs() == [first, second]
     assert bench.run.json("push", str(tmp_path / "file"), "--expected", second)["from"] == second
     assert bench.run("push", str(tmp_path / "nothing")).code == 2
 

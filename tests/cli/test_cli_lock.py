@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from tests.cli.conftest import Bench, checked
+from tests.cli.conftest import ROOT, Bench, checked
 from unobin_s3.testing import Fault
 
 # Says that it runs, waits for a line, and tells of SIGTERM by its exit code.
@@ -33,6 +35,8 @@ def _working(bench: Bench, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 def _ended(bench: Bench, process: subprocess.Popen[bytes], line: bytes | None = None) -> tuple[int, str, str]:
+    if line is None:
+        process.wait(30)  # with its stdin open
     with process:
         out, err = process.communicate(line, timeout=30)
     assert not bench.locked()
@@ -108,3 +112,39 @@ def test_a_waiting_lock_gives_up_on_sigterm(bench: Bench) -> None:
 def test_arguments_of_the_program_are_its_own(bench: Bench) -> None:
     done = bench.run.spawn("lock", "--", "echo", "--json", "-v")
     assert (done.code, done.out) == (0, "--json -v\n")
+
+
+# Becomes the foreground of the terminal that is its stdin, as a shell's job is.
+_FOREGROUND = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+# Ends a while after the first SIGINT, with the number of them.
+_COUNT = """
+import signal, sys, time
+seen = []
+signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+print("running", flush=True)
+while not seen:
+    signal.pause()
+time.sleep(0.5)
+sys.exit(10 + len(seen))
+"""
+
+
+def test_ctrl_c_reaches_the_program_once(bench: Bench) -> None:
+    """The terminal sends it to the whole group: sent on, it would come twice, and many programs then stop hard."""
+    ours, theirs = pty.openpty()
+    lock = ["-m", "unobin_s3", "lock", "--", sys.executable, "-c", _COUNT]
+    env = bench.run.env | {"PYTHONPATH": ROOT}
+    command = [sys.executable, "-c", _FOREGROUND, sys.executable, *lock]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"running\n"
+        os.write(ours, b"\x03")
+        assert process.wait(30) == 11
+    os.close(ours)
+    assert not bench.locked()

@@ -133,8 +133,10 @@ def _move(options: Any, store: Store, kind: str, choose: Callable[[], str], expe
         with held(options, store):
             with suppress(*NOWHERE):  # what a rollback repairs; the lock fences whatever was read
                 result["from"] = store.current_rev()
+            if expected not in (UNSET, result["from"]):
+                raise errors.PointerMoved(f"current is {result['from']}, not {expected}; nothing was written")
             rev = choose()
-            store.set_current(rev, expected=expected)
+            store.set_current(rev)
             result["to"] = result["state-rev"] = rev
 
     return report(options, kind, result, work, lambda: result["to"])
@@ -157,7 +159,7 @@ def _force_unlock(options: Any) -> int:
                 raise ConfigurationError("force-unlock asks before it deletes; where nobody can answer, give --yes")
             print("delete this lock? only `yes` does it: ", end="", file=sys.stderr, flush=True)
             if sys.stdin.readline().strip() != "yes":
-                return 1
+                raise UnobinS3Error("the lock was left alone")
         info = store.force_unlock(id=info.id or None)
     return _cleared(options, "state-force-unlock-result", info)
 

@@ -92,25 +92,18 @@ def answer(options: Any, kind: str, members: Mapping[str, Any], *problems: BaseE
         return
     rows: list[tuple[str, str]] = []
     for name, value in members.items():
-        parts = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else [value])
-        named = [
-            (f"{name}.{part}" if isinstance(value, dict) else "" if part else name, _text(item)) for part, item in parts
-        ]
-        rows += [row for row in named if row[1]]
-    table(rows)
+        if isinstance(value, dict):
+            rows += [(f"{name}.{part}", _text(item)) for part, item in value.items()]
+        else:
+            values = value if isinstance(value, list) else [value]
+            rows += [("" if index else name, _text(item)) for index, item in enumerate(values)]
+    table([row for row in rows if row[1]])
 
 
 def _text(value: object) -> str:
-    empty = value is None or value is True or value is False or value == ""
-    return (
-        ""
-        if empty
-        else f"{value:,}"
-        if isinstance(value, int)
-        else value
-        if isinstance(value, str)
-        else json_text(value)
-    )
+    if value is None or isinstance(value, str | bool):
+        return value if isinstance(value, str) else ""
+    return f"{value:,}" if isinstance(value, int) else json_text(value)
 
 
 def diagnostic(error: BaseException) -> dict[str, str]:
