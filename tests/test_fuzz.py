@@ -18,8 +18,8 @@ TOKENS = [
     b"<", b">", b"</", b"/>", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"&#0;", b"&#xD800;", b"&lt;", b"%", b"%00",
     b"%C3", b"{", b"}", b"[", b"]", b'"', b"\\", b"\\ud800", b"\\u0000", b":", b",", b"null", b"true", b"-",
     b"1e999", b"0.1", b"9" * 30, b"\x00", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\n\n", b"\f", b"\t",
-    b"=", b"==", b"Z", b"_1", b"+24:00", b"Infinity", b"etag: ", b"date: ", b"500", b"404", b"200", b"@", b"#", b"..", b"/",
-    b"\xc2\x85", b"\xe2\x80\x83",
+    b"=", b"==", b"Z", b"_1", b"+24:00", b"Infinity", b"etag: ", b"date: ", b"500", b"404", b"200", b"@", b"#",
+    b"..", b"/", b"\xc2\x85", b"\xe2\x80\x83",
 ]  # fmt: skip
 
 
