@@ -20,13 +20,11 @@ from ..errors import ConfigurationError, CredentialsError, UnobinS3Error
 
 logger = logging.getLogger(__name__)
 
-# As botocore: from 15 minutes before the end a renewal is tried, from 10 minutes it is urgent. Sets that live
-# less than an hour get a quarter and a sixth of their life, or short ones would be renewed at each request.
+# As botocore: from 15 minutes before the end a renewal is tried, from 10 minutes it is urgent. Sets that live less than
+# an hour get a quarter and a sixth of their life, or short ones would be renewed at each request.
 ADVISORY, URGENT = 900.0, 600.0
 # Seconds until the next try after a failed renewal while the present set still serves.
 PAUSE, URGENT_PAUSE = 60.0, 10.0
-
-_VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
 class Secret(str):
@@ -66,16 +64,12 @@ class Credentials:
     ) -> None:
         # Rebound before anything can fail: these names are what a traceback with locals shows.
         secret_access_key, session_token = _masked(secret_access_key), _masked(session_token) or None
-        for name, value in (
-            ("access_key_id", access_key_id),
-            ("secret_access_key", secret_access_key),
-            ("session_token", session_token),
-            ("expires_at", expires_at),
-        ):
+        given = (access_key_id, secret_access_key, session_token, expires_at)
+        for name, value in zip(self.__slots__, given, strict=True):
             object.__setattr__(self, name, value)
-        for name in ("access_key_id", "secret_access_key", "session_token"):
-            text = getattr(self, name)
-            if not (isinstance(text, str) and _VISIBLE.fullmatch(text)) and (text, name) != (None, "session_token"):
+        for name, value in zip(self.__slots__[:3], given, strict=False):  # when all are there, which repr needs
+            seen = isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]+", value)
+            if not seen and (name, value) != ("session_token", None):
                 raise ConfigurationError(f"{name} is empty, or has a blank, line break or odd character in it")
         if expires_at is not None and expires_at.utcoffset() is None:
             raise ConfigurationError("expires_at has no time zone")
@@ -154,19 +148,12 @@ class CachedSource:
     All that waited for one failed attempt share its failure. `now` gives unix seconds.
     """
 
-    def __init__(
-        self, load: Callable[[], Credentials], now: Callable[[], float], origin: Callable[[], str] = str
-    ) -> None:
-        self._load, self._now, self._origin = load, now, origin
+    def __init__(self, load: Callable[[], Credentials], now: Callable[[], float]) -> None:
+        self._load, self._now = load, now
         self._held: _Held | None = None
         self._rounds = 0  # loads that came to an end, well or not
         self._failure: Exception | None = None  # of the last round
         self._lock, self._pid = threading.Lock(), os.getpid()
-
-    @property
-    def origin(self) -> str:
-        """Where the present set comes from, for people; "" when that is not known."""
-        return self._origin()
 
     def get(self) -> Credentials:
         """The present set. Raises what `load` raises when there is no valid one."""

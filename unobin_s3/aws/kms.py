@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
-from ..errors import AccessDenied, ConfigurationError, NotFound, ServiceError, Throttled
+from ..errors import ConfigurationError, NotFound, ServiceError
 from .caller import Call, Caller
 from .credentials import Credentials, CredentialSource
 from .endpoint import Endpoint
@@ -33,7 +33,6 @@ MAX_WRAPPED = 6144  # bytes, the API's limit for a CiphertextBlob
 WRONG_KEY = frozenset({"IncorrectKeyException", "InvalidCiphertextException"})
 
 _ARN = re.compile(r"(arn:[a-z-]+:kms:([a-z0-9-]+):[0-9]*:)(key|alias)/.+")
-_CLASSES = {"AccessDeniedException": AccessDenied, "NotFoundException": NotFound, "ThrottlingException": Throttled}
 _HINTS = {
     "AccessDeniedException": "allow kms:{} on this key to these credentials, in the key's policy or theirs",
     "NotFoundException": "no such key or alias there; check key_id and region, or give the key's ARN",
@@ -102,7 +101,7 @@ def _post(caller: Caller, endpoint: Endpoint, operation: str, key_id: str, membe
         return _data_key(operation, key_id, members.get("CiphertextBlob"), _object(caller.send(call).body))
     except ServiceError as error:
         hint = _HINTS.get(error.code, "").format(operation)
-        raise _CLASSES.get(error.code, type(error))(
+        raise (NotFound if error.code == "NotFoundException" else type(error))(
             f"KMS key {key_id} in {region}: {error}" + (f"; {hint}" if hint else ""),
             operation=operation, status=error.status, code=error.code, request_id=error.request_id,
         ) from None  # fmt: skip

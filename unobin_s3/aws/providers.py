@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn
 from ..errors import ConfigurationError, CredentialsError, ServiceError, TransportError
 from . import endpoint, keys, sts
 from .caller import Caller
-from .credentials import CachedSource, Credentials, CredentialSource
+from .credentials import CachedSource, Credentials
 from .metadata import Machine, NotOffered, read_token
 from .profiles import Profiles
 from .transport import Transport
@@ -29,25 +29,6 @@ class Source(NamedTuple):
 
     name: str
     load: Callable[[], Credentials | str]
-
-
-def default_chain(
-    env: Mapping[str, str],
-    profiles: Profiles,
-    profile_name: str | None,
-    *,
-    caller: Caller,
-    transport: Transport,
-    now: Callable[[], float],
-    region: str | None,
-) -> CredentialSource:
-    """The sources of the AWS SDKs behind one cache; nothing is read or sent before the first `get`.
-
-    A `profile_name` given by argument beats keys in the environment, which beat AWS_PROFILE. `caller` sends to STS;
-    `transport` must know no proxy; `now` gives unix seconds; `region` None: the profile's.
-    """
-    chain = Chain(env, profiles, profile_name or None, caller, transport, now, region)
-    return CachedSource(chain.load, now, chain.origin)
 
 
 def _first(sources: Iterable[Source], nothing: str) -> tuple[Credentials, Source]:
@@ -65,28 +46,37 @@ def _first(sources: Iterable[Source], nothing: str) -> tuple[Credentials, Source
     raise CredentialsError(nothing + tried)
 
 
-class Chain:
-    """The first source that serves, and then always that one: a renewal must not change who we are."""
+class Chain(CachedSource):
+    """The sources of the AWS SDKs behind one cache; nothing is read or sent before the first `get`.
+
+    The first source that serves is asked ever after: a renewal must not change who we are. A `profile_name` given by
+    argument beats keys in the environment, which beat AWS_PROFILE. `caller` sends to STS; `transport` must know no
+    proxy; `now` gives unix seconds; `region` None: the profile's.
+    """
 
     def __init__(
         self,
         env: Mapping[str, str],
         profiles: Profiles,
         profile_name: str | None,
+        *,
         caller: Caller,
         transport: Transport,
         now: Callable[[], float],
         region: str | None,
     ) -> None:
+        super().__init__(self._found, now)
         # Kept in an object, because `env` holds secrets, and as an argument would be among the locals of tracebacks.
         self.env, self.profiles, self.caller, self.transport = env, profiles, caller, transport
-        self.now, self.region, self.profile_name = now, region, profile_name
+        self.now, self.region, self.profile_name = now, region, profile_name or None
         self.serving: Source | None = None
 
+    @property
     def origin(self) -> str:
+        """Where the present set comes from, for people; "" before the first."""
         return self.serving.name if self.serving else ""
 
-    def load(self) -> Credentials:
+    def _found(self) -> Credentials:
         if self.serving:
             self.profiles.forget()
             return _first((self.serving,), "no AWS credentials found any more: ")[0]
@@ -211,3 +201,6 @@ class Chain:
 
 def _has_role(settings: Mapping[str, str]) -> bool:
     return "role_arn" in settings and "web_identity_token_file" not in settings
+
+
+default_chain = Chain

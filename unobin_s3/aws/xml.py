@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError, ServiceError
 
@@ -72,21 +72,26 @@ class ErrorDocument(NamedTuple):
 
 
 class _Element:
-    __slots__ = ("children", "name", "text")
+    __slots__ = ("children", "name", "pieces")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.text = ""
         self.children: list[_Element] = []
+        self.pieces: list[str] = []  # text between 250,000 elements, added up piece by piece, took minutes
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    def all(self, name: str) -> list[_Element]:
+        return [child for child in self.children if child.name == name]
 
     def optional(self, name: str) -> str | None:
         """Text of the one child `name`, None when there is none."""
-        found = [child for child in self.children if child.name == name]
-        if not found:
-            return None
-        if len(found) > 1 or found[0].children:
+        found = self.all(name)
+        if len(found) > 1 or (found and found[0].children):
             raise _invalid(f"<{self.name}> has more than one <{name}>, or one that is not plain text")
-        return found[0].text
+        return found[0].text if found else None
 
     def required(self, name: str) -> str:
         text = self.optional(name)
@@ -100,7 +105,7 @@ def _invalid(reason: str) -> ServiceError:
 
 
 def _decode(body: bytes, limit: int) -> str:
-    # Every element costs about 200 bytes of memory, so their number is bounded like the length.
+    # Every element costs about 250 bytes of memory, so their number is bounded like the length.
     if len(body) > limit or body.count(b"<") > _MAX_TAGS:
         raise _invalid(f"it is too large ({len(body)} bytes)")
     try:
@@ -114,26 +119,33 @@ def _root(text: str, *names: str) -> _Element:
     # Imported here because puts and gets, most of what is done, never need it.
     from xml.parsers import expat
 
-    top = _Element("")
-    open_elements = [top]
-    texts: list[list[str]] = [[]]  # in pieces: text between 250,000 elements, added up piece by piece, took minutes
+    open_elements = [_Element("")]
+    parser = expat.ParserCreate("utf-8")
+    parser.buffer_text, parser.buffer_size = True, 1 << 20
+    _handle(parser, open_elements)
+    try:
+        parser.Parse(text.encode(), True)
+    except expat.ExpatError as error:
+        raise _invalid(f"it is not well-formed XML (line {error.lineno}, column {error.offset})") from None
+    root = open_elements[0].children[0]
+    if root.name not in names:
+        code = root.optional("Code") if root.name == "Error" else None
+        raise _invalid(f"expected <{names[0]}>, got <{root.name[:40]}>" + (f" {_clean(code)}" if code else ""))
+    return root
 
+
+def _handle(parser: Any, open_elements: list[_Element]) -> None:
     def start(name: str, _attributes: dict[str, str]) -> None:
         if len(open_elements) > _MAX_DEPTH:
             raise _invalid("it is nested too deeply")
         element = _Element(name)
         open_elements[-1].children.append(element)
         open_elements.append(element)
-        texts.append([])
 
     def end(_name: str) -> None:
         element = open_elements.pop()
-        element.text = "".join(texts.pop())
         if element.children and element.text.strip():
             raise _invalid(f"<{element.name}> has text between its elements")
-
-    def characters(data: str) -> None:
-        texts[-1].append(data)
 
     def doctype(*_declaration: object) -> None:
         # Entities are declared in a DOCTYPE only, so none is ever expanded.
@@ -143,19 +155,9 @@ def _root(text: str, *names: str) -> _Element:
         if encoding and encoding.lower() not in ("utf-8", "us-ascii"):
             raise _invalid(f"it is declared as {encoding[:20]!r}, not UTF-8")
 
-    parser = expat.ParserCreate("utf-8")
-    parser.buffer_text, parser.buffer_size = True, 1 << 20
-    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, characters
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = lambda data: open_elements[-1].pieces.append(data)
     parser.StartDoctypeDeclHandler, parser.XmlDeclHandler = doctype, declaration
-    try:
-        parser.Parse(text.encode(), True)
-    except expat.ExpatError as error:
-        raise _invalid(f"it is not well-formed XML (line {error.lineno}, column {error.offset})") from None
-    root = top.children[0]
-    if root.name not in names:
-        code = root.optional("Code") if root.name == "Error" else None
-        raise _invalid(f"expected <{names[0]}>, got <{root.name[:40]}>" + (f" {_clean(code)}" if code else ""))
-    return root
 
 
 def parse_list(body: bytes, prefix: str) -> ListPage:
@@ -168,7 +170,7 @@ def parse_list(body: bytes, prefix: str) -> ListPage:
     for key in keys:
         if not key.startswith(prefix):
             raise _invalid(f"it lists the key {key[:80]!r}, which is not under the prefix {prefix!r}")
-    if any(child.name == "CommonPrefixes" for child in root.children):
+    if root.all("CommonPrefixes"):
         raise _invalid("it has CommonPrefixes, which were not asked for")
     truncated, token = root.required("IsTruncated"), root.optional("NextContinuationToken")
     if truncated not in ("true", "false"):
@@ -194,7 +196,7 @@ def _plain_contents(text: str) -> tuple[_Element, list[list[str]]] | None:
     # expat reads the rest with one empty element in their place, which shows that they were children of the root and
     # stood in no comment or other element.
     root = _root(f"{text[:start]}<Contents/>{text[end:]}", "ListBucketResult")
-    found = [child for child in root.children if child.name == "Contents"]
+    found = root.all("Contents")
     if len(found) != 1 or found[0].text or found[0].children:
         return None
     return root, [cells[:count], cells[count : 2 * count], cells[2 * count :], parts[4::5]]
@@ -202,9 +204,8 @@ def _plain_contents(text: str) -> tuple[_Element, list[list[str]]] | None:
 
 def _any_contents(text: str) -> tuple[_Element, list[list[str]]]:
     root = _root(text, "ListBucketResult")
-    entries = [child for child in root.children if child.name == "Contents"]
-    names = ("Key", "LastModified", "ETag", "Size")
-    columns = [[entry.required(name) for entry in entries] for name in names]
+    entries = root.all("Contents")
+    columns = [[entry.required(name) for entry in entries] for name in ("Key", "LastModified", "ETag", "Size")]
     if not all(re.fullmatch("[0-9]{1,19}", size) for size in columns[3]):
         raise _invalid("a <Size> is not a number")
     return root, columns
@@ -230,9 +231,8 @@ def parse_deleted(body: bytes) -> list[DeleteFailure]:
     """Keys that DeleteObjects could not delete; empty when all are gone."""
     root = _root(_decode(body, MAX_DOCUMENT), "DeleteResult")
     return [
-        DeleteFailure(child.required("Key"), _clean(child.required("Code")), _clean(child.optional("Message") or ""))
-        for child in root.children
-        if child.name == "Error"
+        DeleteFailure(error.required("Key"), _clean(error.required("Code")), _clean(error.optional("Message") or ""))
+        for error in root.all("Error")
     ]
 
 
@@ -263,7 +263,7 @@ def fields(body: bytes, *path: str) -> dict[str, str]:
     """Texts of the plain children of the element at `path`, root first: `fields(body, "Root", "Result")`."""
     element = _root(_decode(body, MAX_ERROR), path[0])
     for name in path[1:]:
-        found = [child for child in element.children if child.name == name]
+        found = element.all(name)
         if len(found) != 1:
             raise _invalid(f"<{element.name}> has {len(found)} <{name}> instead of one")
         element = found[0]
@@ -275,10 +275,10 @@ def parse_error(body: bytes) -> ErrorDocument | None:
     try:
         root = error = _root(_decode(body, MAX_ERROR), "Error", "ErrorResponse")
         if root.name == "ErrorResponse":
-            error = next(child for child in root.children if child.name == "Error")
+            error = root.all("Error")[0]
         # STS has the RequestId beside the <Error>, S3 inside.
         given = {name: _clean(error.optional(name) or root.optional(name) or "") for name in _ERROR_FIELDS}
-    except (ServiceError, StopIteration):
+    except (ServiceError, IndexError):
         return None
     return ErrorDocument(*given.values()) if given["Code"] else None
 
