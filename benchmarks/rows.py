@@ -42,13 +42,13 @@ def cold_start(run: Run) -> list[Row]:
     modules = Row("cold-modules", "Modules loaded by then", "modules")
     for name in cold.PUTS:
         cold.start(cold.PUTS[name], run.site.https)
-    for name in turns(list(cold.PUTS), run.rounds(7, 31)):
+    for name in turns(list(cold.PUTS), run.rounds(7, 21)):
         seconds, loaded, rss = cold.start(cold.PUTS[name], run.site.https)
         took.add(name, seconds * 1e3)
         memory.add(name, rss)
         modules.add(name, loaded)
     bare = Row("cold-no-pyc", "Cold start without .pyc files (read-only or freshly copied code)", "ms")
-    for name in turns(list(cold.PUTS), run.rounds(1, 5)):
+    for name in turns(list(cold.PUTS), run.rounds(1, 3)):
         bare.add(name, cold.start(cold.PUTS[name], run.site.https, bytecode=False)[0] * 1e3)
     return [_ordered(row, cold.PUTS) for row in (took, memory, modules, bare)]
 
@@ -56,7 +56,7 @@ def cold_start(run: Run) -> list[Row]:
 def import_only(run: Run) -> list[Row]:
     took = Row("import", "Import only: spawn to imported", "ms", note="unobin_s3 imports httpx at the first request.")
     memory = Row("import-memory", "Memory after the import", "MB RSS")
-    for name in turns(list(cold.IMPORTS), run.rounds(7, 31)):
+    for name in turns(list(cold.IMPORTS), run.rounds(7, 21)):
         seconds, _, rss = cold.start(cold.IMPORTS[name], "")
         took.add(name, seconds * 1e3)
         memory.add(name, rss)
@@ -75,7 +75,7 @@ def warm(run: Run) -> list[Row]:
                 cpu = Row(wall.name + "-cpu", wall.title + ", processor time", "µs")
                 for name in names:
                     asks[name](do, size=size, times=10)
-                for name in turns(names, run.rounds(7, 31)):
+                for name in turns(names, run.rounds(7, 21)):
                     got = asks[name](do, size=size, times=times)
                     wall.add(name, got["wall"] * 1e6)
                     cpu.add(name, got["cpu"] * 1e6)
@@ -90,7 +90,7 @@ def signing(run: Run) -> list[Row]:
         asks = {name: running.enter_context(worker(name, run.site.http)) for name in names}
         for name in names:
             asks[name]("sign", times=500)
-        for name in turns(names, run.rounds(9, 31)):
+        for name in turns(names, run.rounds(9, 21)):
             row.add(name, asks[name]("sign", times=2000)["wall"] * 1e6)
     return [_ordered(row, names)]
 
@@ -100,7 +100,7 @@ def listing(run: Run) -> list[Row]:
     keys = 20_000 if run.quick else 100_000
     took = Row("list", f"List {keys:,} keys ({keys // 1000} pages)", "ms")
     memory = Row("list-memory", "Memory that the listing adds", "MB", note="Objects are counted and dropped.")
-    for name in turns(names, run.rounds(1, 5)):
+    for name in turns(names, run.rounds(1, 3)):
         with worker(name, run.site.http) as ask:
             got = ask("list", keys=keys)
         took.add(name, got["wall"] * 1e3)
@@ -112,7 +112,7 @@ def codec(run: Run) -> list[Row]:
     """Compared with the C encoder and decoder of the standard library, which does none of the rest."""
     rows = []
     with worker("unobin_s3", run.site.http) as ask:
-        for size, times, rounds in ((MIB, 3, run.rounds(7, 31)), (16 * MIB, 1, run.rounds(1, 5))):
+        for size, times, rounds in ((MIB, 3, run.rounds(7, 21)), (16 * MIB, 1, run.rounds(1, 3))):
             label = f"{size // MIB} MiB"
             write = Row(f"seal-{label.replace(' ', '')}".lower(), f"Write and seal a snapshot of {label}", "ms")
             read = Row(f"open-{label.replace(' ', '')}".lower(), f"Open and read a snapshot of {label}", "ms")
@@ -132,7 +132,7 @@ def large(run: Run) -> list[Row]:
         "get": Row("get-64mib", "GET 64 MiB", "ms"),
         "get memory": Row("get-64mib-memory", "Highest memory of the process at that GET", "MB RSS"),
     }
-    for name in turns(names, run.rounds(2, 9)):
+    for name in turns(names, run.rounds(2, 7)):
         with worker(name, run.site.http) as ask:
             for what, value in ask("big", size=64 * MIB).items():
                 rows[what].add(name, value if "memory" in what else value * 1e3)
@@ -152,7 +152,7 @@ def cycle(run: Run) -> list[Row]:
             for name in names:
                 asks[name]("prepare", bucket=_bucket(name, delay))
                 asks[name]("cycle", bucket=_bucket(name, delay), times=2)
-            for name in turns(names, run.rounds(5, 31)):
+            for name in turns(names, run.rounds(5, 21)):
                 before = run.site.counts()[_bucket(name, delay)]
                 got = asks[name]("cycle", bucket=_bucket(name, delay), times=1 if delay else 5)
                 row.add(name, got["wall"] * 1e3)
@@ -182,7 +182,7 @@ def hand_over(run: Run) -> list[Row]:
         bucket = f"handover-{waiting}"
         url, env = run.site.http, cold.environment()
         gaps, requests = handover.measure(
-            venvs.python("own"), env, url, bucket, waiting, run.rounds(5, 21), partial(_requests, run, bucket)
+            venvs.python("own"), env, url, bucket, waiting, run.rounds(4, 15), partial(_requests, run, bucket)
         )
         for gap in gaps:
             took.add(f"{waiting} waiting", gap)
