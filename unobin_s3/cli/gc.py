@@ -48,8 +48,8 @@ class Rules:
         own = list(born)
         kept = {current, *self.pins, *(own[-self.keep :] if self.keep else ())}
         # A store's Date is cut to the second, so without a minimal age nothing is compared.
-        old = {rev for rev in own if not self.min_age or self.now - max(born[rev], written[rev]) >= self.min_age}
-        return [rev for rev in own if rev in old - kept]
+        latest = self.now - self.min_age if self.min_age else float("inf")
+        return [rev for rev in own if rev not in kept and max(born[rev], written[rev]) <= latest]
 
 
 def _gc(options: Any) -> int:

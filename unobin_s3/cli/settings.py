@@ -56,11 +56,8 @@ def manual(command: str = "") -> dict[str, str]:
     if not command:
         return {"description": about, "epilog": f"example:\n{example}"}
     codes = pages[""].partition("\nexit codes:\n")[2]
-    return {
-        "help": about.partition(".")[0],
-        "description": about,
-        "epilog": f"example:\n{example}\nexit codes:\n{codes}",
-    }
+    epilog = f"example:\n{example}\nexit codes:\n{codes}"
+    return {"help": about.partition(".")[0], "description": about, "epilog": epilog}
 
 
 def command(commands: Any, name: str, run: Callable[[Any], int], *groups: Callable[[Any], None]) -> Parser:
@@ -77,12 +74,11 @@ def command(commands: Any, name: str, run: Callable[[Any], int], *groups: Callab
 def place(parser: Any, side: str = "") -> None:
     """Where the stack is."""
     group = parser.add_argument_group(
-        "where to" if side else "where; variables: --bucket is UNOBIN_S3_BUCKET, and so on"
+        "where to" if side else "where; --bucket's variable is UNOBIN_S3_BUCKET, and so on"
     )
     for name, text in _PLACE.items():
-        group.add_argument(
-            f"--{side}{name}", metavar=name.upper(), help="as the source when left out" if side else text
-        )
+        text = "as the source when left out" if side else text
+        group.add_argument(f"--{side}{name}", metavar=name.upper(), help=text)
     if not side:
         group.add_argument("--factory", help="the program that the state belongs to")
         group.add_argument("--stack", help="which of its stacks")
@@ -111,9 +107,7 @@ def new_key(parser: Any) -> None:
 def locking(parser: Any) -> None:
     """How the lock is taken."""
     group = parser.add_argument_group("lock")
-    group.add_argument(
-        "--wait", type=duration, default=60.0, metavar="TIME", help="for the lock; 60s, and 0 tries once"
-    )
+    group.add_argument("--wait", type=duration, default=60.0, metavar="TIME", help="for the lock; 60s; 0 tries once")
     text = "others may take over when this has not been renewed for so long; never when left out"
     group.add_argument("--lease", type=lambda given: int(duration(given)), metavar="TIME", help=text)
 
@@ -183,10 +177,8 @@ def opener(options: Any) -> Encrypter:
     """The encrypter, for commands that cannot do without."""
     found = encrypter(options)
     if found is None:
-        text = (
-            "say what opens the snapshots: --env-key NAME, --kms KEY_ID or --noop (or the variable UNOBIN_S3_ENCRYPTER)"
-        )
-        raise ConfigurationError(text)
+        ways = "--env-key NAME, --kms KEY_ID or --noop (or the variable UNOBIN_S3_ENCRYPTER)"
+        raise ConfigurationError(f"say what opens the snapshots: {ways}")
     return found
 
 
