@@ -104,14 +104,9 @@ class Endpoint(NamedTuple):
 
 
 def resolve(
-    service: str,
-    *,
-    region: str | None,
-    endpoint_url: str | None,
-    path_style: bool | None = None,
-    dualstack: bool = False,
-    fips: bool = False,
-) -> Endpoint:
+    service: str, *, region: str | None, endpoint_url: str | None,
+    path_style: bool | None = None, dualstack: bool = False, fips: bool = False,
+) -> Endpoint:  # fmt: skip
     """Host of `service` ("s3", "sts", "kms"). Raises ConfigurationError, saying how to set what is missing.
 
     With `endpoint_url` the region only signs; it defaults to that in an Amazon host name, or to us-east-1.
@@ -173,21 +168,19 @@ def _parse_url(url: str) -> tuple[str, str, str]:
         path = urllib.parse.unquote(parts.path, errors="strict").rstrip("/")
     except ValueError:
         raise ConfigurationError("the endpoint URL has a malformed host, port or path") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(
-            "the endpoint URL must be http:// or https:// and a host, such as https://s3.example.com:9000"
-        )
-    if "@" in parts.netloc:
-        raise ConfigurationError("the endpoint URL holds a user name or password; give credentials separately")
-    if "?" in url or "#" in url:
-        raise ConfigurationError("the endpoint URL must not have a query or fragment")
-    host = _checked_host(parts.hostname)
-    if port == 0 or parts.netloc.endswith(":"):
-        raise ConfigurationError("the endpoint URL has an empty or zero port")
+    of_web = parts.scheme in ("http", "https") and parts.hostname
+    for wrong, problem in (
+        (not of_web, "must be http:// or https:// and a host, such as https://s3.example.com:9000"),
+        ("@" in parts.netloc, "holds a user name or password; give credentials separately"),
+        ("?" in url or "#" in url, "must not have a query or fragment"),
+        (port == 0 or parts.netloc.endswith(":"), "has an empty or zero port"),
+        ({".", ".."} & set(path.split("/")), "must not have '.' or '..' segments in its path"),
+    ):
+        if wrong:
+            raise ConfigurationError(f"the endpoint URL {problem}")
+    host = _checked_host(parts.hostname or "")
     if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
         host = f"{host}:{port}"
-    if {".", ".."} & set(path.split("/")):
-        raise ConfigurationError("the path of the endpoint URL must not have '.' or '..' segments")
     return parts.scheme, host, quote(path, "/")
 
 
@@ -218,9 +211,7 @@ def endpoint_url_from(
 ) -> str | None:
     """The endpoint URL that environment or profile set for `service`, or None. An empty one counts as none.
 
-    Order as in the AWS SDKs: AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL, `endpoint_url` of the service in
-    the profile's `services` section, `endpoint_url` of the profile; none of them if
-    AWS_IGNORE_CONFIGURED_ENDPOINT_URLS (or the profile's ignore_configured_endpoint_urls) is true.
+    Order as in the AWS SDKs; none of them if AWS_IGNORE_CONFIGURED_ENDPOINT_URLS (or the profile) says so.
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
     """
     ignore = env.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", profile.get("ignore_configured_endpoint_urls", ""))

@@ -36,13 +36,8 @@ class IniFile:
     services: dict[str, Section] = field(default_factory=dict, repr=False)
 
 
-def load(env: Mapping[str, str]) -> Profiles:
-    """The profiles this environment points at. Reads nothing yet."""
-    return Profiles(env)
-
-
 class Profiles:
-    """Both files as one. Methods read them at first use and raise ConfigurationError for a malformed one.
+    """Both files that `env` points at as one. Methods read them at first use; ConfigurationError for a malformed one.
 
     A file that is missing or may not be read counts as empty; `places` says so, for messages.
     """
@@ -119,10 +114,8 @@ class Profiles:
         if files is None:
             config = self._env.get("AWS_CONFIG_FILE", "~/.aws/config")
             credentials = self._env.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
-            files = self._files = (
-                _read(config, self._env, plain_names=False),
-                _read(credentials, self._env, plain_names=True),
-            )
+            files = _read(config, self._env, plain_names=False), _read(credentials, self._env, plain_names=True)
+            self._files = files
         return files
 
 
@@ -150,11 +143,9 @@ def _read(path: str, env: Mapping[str, str], *, plain_names: bool) -> IniFile:
     except (OSError, ValueError) as error:
         return IniFile(path, f"cannot be read: {getattr(error, 'strerror', None) or 'bad path'}")
     try:
-        sections = _parse(data)
+        return _sorted(path, _parse(data), plain_names)
     except _Malformed as malformed:
         problem = str(malformed)
-    else:
-        return _sorted(path, sections, plain_names)
     del data  # and raised out here: no frame of the traceback holds the file's text
     raise ConfigurationError(f"{path}, {problem}")
 
@@ -232,3 +223,6 @@ def _continue(section: Section, key: str, line: str, number: int) -> None:
     if not equals:
         raise _Malformed(number, "a nested line must be name = value")
     block[name.strip()] = value.strip()
+
+
+load = Profiles
