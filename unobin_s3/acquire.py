@@ -66,7 +66,7 @@ class Acquisition:
         self._sent = False  # a create was sent, and nothing said yet that it had no effect
         self._unsure = False  # some answer was lost, or the way back failed: our lock may be there, even later
         self._holder: LockInfo | None = None  # whoever was in the way when we last looked
-        self._announced = False
+        self._announced = self._denied = False
 
     def run(self) -> Lock:
         """The lock, or LockHeld, LockCancelled, OutcomeUnknown, ConditionalWritesUnsupported or the client's errors.
@@ -113,7 +113,7 @@ class Acquisition:
         except PreconditionFailed as refused:
             self._unsure = self._unsure or refused.maybe_applied
             self._sent, self._holder = before or refused.maybe_applied, LockInfo()
-            found = self._place.read_lock(self._place.grace(deadline))
+            found = self._in_the_way(self._place.grace(deadline))
         except OutcomeUnknown:
             self._unsure = True
             found = self._place.read_lock(self._place.grace(deadline))
@@ -132,6 +132,17 @@ class Acquisition:
         if found is not None and found.id == self._info.id:
             return self._adopted(found), None
         return None, found
+
+    def _in_the_way(self, deadline: float) -> LockInfo | None:
+        """The lock that refused us. It may be gone again, which looks forbidden (403) without s3:ListBucket: once."""
+        denied, self._denied = self._denied, False
+        try:
+            return self._place.read_lock(deadline)
+        except AccessDenied:
+            if denied or self._unsure:
+                raise
+            self._denied = True
+            return None
 
     def _confirmed(self, etag: str, sent_at: Moment) -> Lock:
         """Won by a definite answer. Stores that are not Amazon's are asked who they think has it."""

@@ -164,6 +164,7 @@ class Lock:
         self._ended = True
         self._stop.set()
         _held.discard(self)
+        _leased.discard(self)
         while self.undo:
             self.undo.pop()()
 
@@ -267,8 +268,10 @@ def _whose(found: LockInfo | None) -> str:
     return "it is gone" if found is None else f"it is held {found.described()}"
 
 
-# Locks to release when the interpreter exits; weak, so that a dropped lock is not kept alive.
-_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+# Locks to release when the interpreter exits, also those that nobody refers to any more. Not so with a lease: renewed
+# by a thread without anybody caring for it, it would last as long as the process; dropped, it ends by itself.
+_held: set[Lock] = set()
+_leased: weakref.WeakSet[Lock] = weakref.WeakSet()
 _registered = False
 
 
@@ -277,11 +280,11 @@ def _remember(lock: Lock) -> None:
     if not _registered:
         _registered = True
         atexit.register(_release_all)
-    _held.add(lock)
+    (_held if lock.info.lease is None else _leased).add(lock)
 
 
 def _release_all() -> None:
-    for lock in list(_held):
+    for lock in [*_held, *_leased]:
         if not lock.inherited:
             try:
                 lock.release()

@@ -605,3 +605,23 @@ def test_lock_bodies_like_gos() -> None:
         info = LockInfo(id=vector["id"], who=vector["who"], created=vector["created"])
         assert encode_lock(info).decode() == vector["json"]
         assert decode_lock(vector["json"].encode()) == info
+
+
+def test_a_lock_that_goes_between_two_looks_without_the_right_to_list(make: MakeStore, server: S3Server) -> None:
+    server.fault("PutObject /lock", Fault(412, "PreconditionFailed"))
+    server.fault("GetObject /lock", Fault(403, "AccessDenied"))
+    with make().lock(timeout=5, poll=0.01):
+        pass
+
+
+def test_without_the_right_to_read_the_wait_ends_at_once(make: MakeStore, server: S3Server) -> None:
+    plant(server)
+    server.fault("GetObject /lock", Fault(403, "AccessDenied"), times=None)
+    with pytest.raises(AccessDenied, match="lock"):
+        make().lock(timeout=60, poll=0.01)
+
+
+def test_interpreter_exit_releases_what_nobody_holds_any_more(server: S3Server) -> None:
+    process = run("store.lock()\ndel store\nimport gc; gc.collect()\n", server)
+    assert process.returncode == 0
+    assert LOCK not in server.objects()
