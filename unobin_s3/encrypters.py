@@ -66,15 +66,12 @@ class Noop:
     authenticates = False
 
     def encrypt(self, plaintext: bytes) -> bytes:
-        """`plaintext` itself."""
         return plaintext
 
     def decrypt(self, blob: bytes) -> bytes:
-        """`blob` itself, unchecked."""
         return blob
 
     def describe(self) -> tuple[str, Mapping[str, object] | None]:
-        """The name only."""
         return self.name, None
 
     def __repr__(self) -> str:
@@ -132,15 +129,15 @@ class EnvKey:
 class KMS:
     """Envelope encryption: AES-256-GCM under a data key that AWS KMS makes and wraps, stored with each blob.
 
-    One data key seals many messages and unwrapped ones are kept, so N writes cost one KMS call, and reading
-    own writes none. Both end with `max_age`, one hour: a warm Lambda lives for days, and this long a leaked data
-    key seals, and a right that was withdrawn still opens. `max_messages` is 2^20: a random 96-bit nonce then
-    repeats with a chance of 2^-57. NIST SP 800-38D section 8.3 allows 2^32 and 2^-32; the difference is left
-    for forked children, who inherit the key but not the count.
+    One data key seals many messages and unwrapped ones are kept, so N writes cost one KMS call, and reading own writes
+    none. Both end with `max_age`, one hour: a warm Lambda lives for days, and this long a leaked data key seals, and a
+    right that was withdrawn still opens. `max_messages` is 2^20: a random 96-bit nonce then repeats with a chance of
+    2^-57. NIST SP 800-38D section 8.3 allows 2^32 and 2^-32; the difference is left for forked children, who inherit
+    the key but not the count.
 
-    The blob does not choose its key: it is unwrapped with `key_id`, else with one of `older_keys`, and no
-    other. Needs kms:GenerateDataKey to write, kms:Decrypt to read. Safe to use from threads, which get a new
-    key from one call. Cannot be pickled.
+    The blob does not choose its key: it is unwrapped with `key_id`, else with one of `older_keys`, and no other. Needs
+    kms:GenerateDataKey to write, kms:Decrypt to read. Safe to use from threads, which get a new key from one call.
+    Cannot be pickled.
     """
 
     name = "kms"

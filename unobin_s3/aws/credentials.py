@@ -168,8 +168,7 @@ class CachedSource:
             held = self._held
             if held is not None and self._now() < held.expires_at:
                 return held.credentials
-            self._share_failure_since(rounds)
-            return self._round()
+            return self._round(rounds)
 
     def renew(self, rejected: Credentials) -> Credentials | None:
         """A set other than `rejected`, whatever its expiry; no load when another thread already got one."""
@@ -177,10 +176,9 @@ class CachedSource:
         with self._guard():
             if self._held is not None and self._held.credentials != rejected:
                 return self._held.credentials
-            self._share_failure_since(rounds)
-            if self._rounds != rounds:  # somebody asked while this thread waited, and there was nothing newer
-                return None
-            fresh = self._round()
+            if self._rounds != rounds and self._failure is None:
+                return None  # somebody asked while this thread waited, and there was nothing newer
+            fresh = self._round(rounds)
             return None if fresh == rejected else fresh
 
     def _renewed_ahead(self, held: _Held, now: float) -> Credentials:
@@ -189,7 +187,7 @@ class CachedSource:
             return held.credentials
         try:
             newer = self._held if self._held is not held else None
-            return newer.credentials if newer else self._round()
+            return newer.credentials if newer else self._round(self._rounds)
         except Exception as error:
             pause = PAUSE if now < held.urgent_at else URGENT_PAUSE
             self._held = held._replace(renew_at=min(now + pause, held.expires_at))
@@ -201,8 +199,10 @@ class CachedSource:
         finally:
             guard.release()
 
-    def _round(self) -> Credentials:
-        """One load, under the lock."""
+    def _round(self, since: int) -> Credentials:
+        """One load, under the lock; or the failure of one that ended after `since`, for those that waited for it."""
+        if self._rounds != since and self._failure is not None:
+            raise CredentialsError(str(self._failure)) from self._failure
         try:
             fresh = self._load()
             now = self._now()
@@ -211,18 +211,13 @@ class CachedSource:
                     f"the AWS credentials just loaded expired at {fresh.expires_at.isoformat()}; "
                     "renew them where they come from, or set this machine's clock"
                 )
+            self._failure, self._held = None, _Held.since(now, fresh)
+            return fresh
         except Exception as error:
             self._failure = error
             raise
-        else:
-            self._failure, self._held = None, _Held.since(now, fresh)
-            return fresh
         finally:
             self._rounds += 1
-
-    def _share_failure_since(self, rounds: int) -> None:
-        if self._rounds != rounds and self._failure is not None:
-            raise CredentialsError(str(self._failure)) from self._failure
 
     def _guard(self) -> threading.Lock:
         # A child forked while another thread was renewing inherits a lock that nobody will ever release.

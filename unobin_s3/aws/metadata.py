@@ -167,9 +167,7 @@ class Machine:
         """Scheme, host and base path."""
         mode = (self._setting("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE") or "IPv4").lower()
         if mode not in ("ipv4", "ipv6"):
-            raise ConfigurationError(
-                f"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE must be IPv4 or IPv6, not {short(mode)!r}"
-            )
+            raise ConfigurationError(f"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE must be IPv4 or IPv6: {short(mode)!r}")
         usual = "http://[fd00:ec2::254]" if mode == "ipv6" else "http://169.254.169.254"
         variable = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
         scheme, host, target = _split(Secret(self._setting(variable) or usual), variable)
@@ -200,13 +198,12 @@ def read_token(path: str, variable: str) -> Secret:
     try:
         with open(path, encoding="ascii") as file:
             token = Secret(file.read(_LIMIT).strip())
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-    else:
-        if token:
-            return token
         reason = "it is empty"
-    raise CredentialsError(f"the token file {path} ({variable}) cannot be used: {reason}")
+    except (OSError, ValueError) as error:
+        token, reason = Secret(""), getattr(error, "strerror", None) or "not a text file"
+    if not token:
+        raise CredentialsError(f"the token file {path} ({variable}) cannot be used: {reason}")
+    return token
 
 
 def _send(transport: Transport, request: Request, seconds: float, attempts: int) -> Response | str:
