@@ -326,6 +326,26 @@ def test_when_it_does_not_help_both_clocks_are_named() -> None:
     assert len(service.sent) == 2
 
 
+def test_a_service_whose_clock_jumps_is_not_followed_for_ever() -> None:
+    service = Scripted(skewed(1200), skewed(9600), skewed(20_000), OK)
+    with pytest.raises(AccessDenied, match="RequestTimeTooSkewed"):
+        caller(service).send(call())
+    assert len(service.sent) == 2
+
+
+def test_an_offset_that_another_call_learned_meanwhile() -> None:
+    """aws-sdk-js-v3#8005: only the first of several parallel calls was signed again."""
+
+    def slow(_request: object) -> Response:
+        one.send(call())  # another thread's, while this answer is on its way
+        return skewed(1200)
+
+    service = Scripted(slow, skewed(1200), OK)
+    one = caller(service)
+    assert one.send(call()) is OK
+    assert service.stamps == ["20261118T110640Z", "20261118T110640Z", "20261118T112640Z", "20261118T112640Z"]
+
+
 def test_expired_and_skewed_at_once() -> None:
     source = Renewing(left=0)
     service = Scripted(dated(error(400, "RequestExpired"), START + 1200), OK)
