@@ -181,7 +181,8 @@ class Watch:
                 "the pointer was moved by one who had seen version", trace.base, "while it was at version", version,
             )  # fmt: skip
             self.need(trace.holder not in self.void, "one whose lease was taken over moved the pointer:", trace.holder)
-        self.view(process).own_move = version + 1
+        if trace.call is self.view(process).call:
+            self.view(process).own_move = version + 1
 
     # Sessions
 
