@@ -323,7 +323,13 @@ def http_answers(data: bytes) -> None:
 @target(ANSWER + LOCK, ANSWER + b"2026-05-01T10:00:00Z\n", b"404\n\n" + ERROR, ANSWER + ENVELOPE)
 def store_answers(data: bytes) -> None:
     """The whole store on a service that answers anything."""
-    for use in (Store.current, Store.lock_info, Store.list, Store.force_unlock, lambda store: store.lock(timeout=0)):
+    for use in (
+        Store.current,
+        Store.lock_info,
+        Store.list,
+        Store.force_unlock,
+        lambda store: store.lock(timeout=0, at_exit=False),
+    ):
         service = Scripted(*answers(data), clock=ScriptedClock(0.5), takes=0.1)
         client = amazon(service, limits=Limits(total=5.0))
         store = Store(client, bucket="bucket", factory="f", stack="s", encrypter=Noop())
