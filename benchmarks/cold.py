@@ -17,12 +17,12 @@ from .venvs import CACHE, python
 # Printed by the child at its end: the moment on the clock that parent and child share, modules, and memory.
 _REPORT = """
 import json, sys, time
-t, modules, rss = time.monotonic(), len(sys.modules), 0.0
+t, cpu, modules, rss = time.monotonic(), time.process_time(), len(sys.modules), 0.0
 try:
     rss = next(int(l.split()[1]) / 1024 for l in open("/proc/self/status") if l.startswith("VmRSS"))
 except OSError:
     pass
-print(json.dumps([t, modules, rss]))
+print(json.dumps([t, cpu, modules, rss]))
 """
 _UNOBIN = """
 from unobin_s3 import Credentials, S3Client
@@ -104,8 +104,8 @@ def environment(*, bytecode: bool = True) -> dict[str, str]:
     return env
 
 
-def start(program: tuple[str, str], url: str, *, bytecode: bool = True) -> tuple[float, float, float]:
-    """(seconds from spawning to the end of the program, modules loaded, MB resident)."""
+def start(program: tuple[str, str], url: str, *, bytecode: bool = True) -> tuple[float, float, float, float]:
+    """(seconds from spawning to the end of the program, of the processor; modules loaded, MB resident)."""
     venv, code = program
     names = f"URL, CA, ACCESS, SECRET, REGION = {(url, str(CACHE / 'ca.pem'), ACCESS, SECRET, REGION)!r}\n"
     command = [python(venv), "-P", "-c", names + code + _REPORT]
@@ -113,5 +113,5 @@ def start(program: tuple[str, str], url: str, *, bytecode: bool = True) -> tuple
     done = subprocess.run(command, env=environment(bytecode=bytecode), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{venv}: {done.stderr.strip()[-500:]}")
-    end, modules, rss = json.loads(done.stdout)
-    return end - begin, modules, rss
+    end, cpu, modules, rss = json.loads(done.stdout)
+    return end - begin, cpu, modules, rss
