@@ -103,8 +103,8 @@ def _pair(python: Python, which: str, wheel: Path, work: Path) -> bool:
         name += f" ({installed(made, 'httpx', 'httpcore', 'cryptography')})"
         use_every_name(made)
         copies.copy_suite(project)
-        # No moto: its roles are tested in the gate, and it would bring 50 packages into each environment.
-        words = [made, "-P", "-m", "pytest", "-p", "no:cacheprovider", "-k", "not moto", *SUITE]
+        # No real servers: roles at theirs are tested in the gate, and they would bring 50 packages and pip along.
+        words = [made, "-P", "-m", "pytest", "-p", "no:cacheprovider", "-k", "not moto and not ministack", *SUITE]
         env = {"PATH": STARTED_WITH["PATH"], "HOME": str(home), "PYTHONPATH": str(project)}
         env["UNOBIN_S3_REQUIRE_SERVERS"] = "1"
         done = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, check=False)
@@ -133,7 +133,8 @@ def _vendored() -> bool:
         copies.copy_package(project / copies.COPY.replace(".", "/"))
         copies.copy_suite(project, copies.COPY)
         log = project / "log"
-        ended = copies.start_copied_suite(project, ["tests", "-rfE"], log).wait()
+        # One test compares the commands' schemas with the source tree.
+        ended = copies.start_copied_suite(project, ["tests", "-rfE", "-k", "not every_kind_has_a_schema"], log).wait()
         said = log.read_text()
     if ended:
         print(said[-8000:])
