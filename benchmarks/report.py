@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import venvs
 from .stats import Row, ratio, summary
-from .targets import judged
+from .targets import judged, limits
 
 HERE = Path(__file__).parent
 
@@ -90,6 +90,8 @@ def markdown(rows: list[Row], *, command: str, seconds: float) -> str:
     for found in judged({row.name: row for row in rows}):
         met = "yes" if found["met"] else "**missed**"
         lines.append(f"| {found['what']} | {found['wanted']} | {found['value']:.3g} | {met} |")
+    missed = limits([str(found["row"]) for found in judged({row.name: row for row in rows}) if not found["met"]])
+    lines += ["", "What limits those that were missed:", "", *(f"- {why}" for why in missed)] if missed else []
     for row in rows:
         lines += ["", *_table(row)]
     return "\n".join(lines) + "\n"

@@ -74,6 +74,32 @@ TARGETS = (
 )
 
 
+# What stands in the way where a target is missed, by the beginning of the row's name.
+LIMITS = {
+    "cold-start": "Importing httpx and httpcore is three quarters of all that is imported, our 43 modules and their "
+    "dataclasses are the rest; all modules are imported at once, on purpose. The CA bundle is parsed in a thread "
+    "beside it, which a machine with both processors busy does not hide.",
+    "cold-memory": "httpx with a transport alone takes 27 MB.",
+    "put-4kib": "h11 and httpcore take three quarters of the time of a request.",
+    "get-4kib": "h11 and httpcore take three quarters of the time of a request.",
+    "put-1mib": "SHA-256 of the body, which every signer pays: 2.6 ms a MiB on a processor without SHA extensions.",
+    "get-1mib": "h11 copies every piece of an answer several times; boto3 reads through http.client.",
+    "sign": "The speed of the machine; the ratios beside it do not depend on it.",
+    "list": "h11 copies every piece of a page several times on its way.",
+    "seal": "Before Python 3.13 the C encoder of json does not indent, so the layout is written in Python code.",
+    "open": "Strict base64 alone is half of json.loads; each entry becomes two checked objects, in Python code.",
+    "put-64mib": "SHA-256 of the body.",
+    "cycle-trips": "Processor time between the requests, on a busy machine; no request more than six.",
+    "handover": "The poll of 0.5 s.",
+    "wheel": "Commands and the testing server are two fifths of it.",
+}
+
+
+def limits(missed: list[str]) -> list[str]:
+    """What limits these rows, each reason once."""
+    return list(dict.fromkeys(why for row in missed for start, why in LIMITS.items() if row.startswith(start)))
+
+
 def judged(rows: dict[str, Row]) -> list[dict[str, object]]:
     """Each target that this run can speak about."""
     found: list[dict[str, object]] = []
@@ -83,5 +109,7 @@ def judged(rows: dict[str, Row]) -> list[dict[str, object]]:
             row = rows[target.row]
             what = row.title + ("" if target.ours == OURS else f" ({target.ours})")
             what += f", {row.unit} beyond the body" if target.plus else "" if target.theirs else f", {row.unit}"
-            found.append({"what": what, "wanted": target.wanted, "value": value, "met": target.met(value)})
+            found.append(
+                {"row": target.row, "what": what, "wanted": target.wanted, "value": value, "met": target.met(value)}
+            )
     return found
