@@ -130,11 +130,15 @@ def _certificates(folder: Path) -> tuple[Path, Path]:
         )
 
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
+    # The key identifiers are what Python 3.13 asks for (VERIFY_X509_STRICT, RFC 5280 section 4.2.1).
     ca = build(ca_name, ca_key.public_key()).add_extension(x509.BasicConstraints(True, None), critical=True)
+    ca = ca.add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
     ca_cert = ca.add_extension(usage, critical=True).sign(ca_key, hashes.SHA256())
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    cert = build(subject, key.public_key()).add_extension(names, critical=False).sign(ca_key, hashes.SHA256())
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    leaf = build(subject, key.public_key()).add_extension(names, critical=False).add_extension(issuer, critical=False)
+    cert = leaf.sign(ca_key, hashes.SHA256())
     ca_file, chain = folder / "ca.pem", folder / "server.pem"
     ca_file.write_bytes(ca_cert.public_bytes(serialization.Encoding.PEM))
     private = key.private_bytes(
