@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.conftest import Bench
-from unobin_s3.cli.gc import Rules
+from unobin_s3.cli.gc import doomed
 from unobin_s3.state.revision import make_revision, sort_revisions
 from unobin_s3.testing import Fault
 
@@ -38,12 +38,12 @@ def test_rules(ages: list[int], keep: int | None, min_age: int, data: st.DataObj
     current, pin = data.draw(st.sampled_from(own)), data.draw(st.sampled_from(own))
     late = data.draw(st.sampled_from(own))
     written |= {"stray": 0.0, late: now}  # one was copied there today
-    doomed = Rules(keep, min_age * DAY, [pin], now).doomed(written, current)
-    assert doomed == [rev for rev in own if rev in doomed]
+    going = doomed(written, current, keep=keep, min_age=min_age * DAY, pins=[pin], now=now)
+    assert going == [rev for rev in own if rev in going]
     for index, rev in enumerate(own):
         newer = len(own) - 1 - index
         goes = rev not in (current, pin) and now - written[rev] >= min_age * DAY and (keep is None or newer >= keep)
-        assert (rev in doomed) == goes
+        assert (rev in going) == goes
 
 
 def test_ten_thousand_snapshots(bench: Bench) -> None:

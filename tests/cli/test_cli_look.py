@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Bench, snapshot
 from unobin_s3 import Binding, Entry, decode_snapshot, encode_snapshot
-from unobin_s3.cli.difference import compare
+from unobin_s3.cli.look import compare
 from unobin_s3.cli.screen import ago, clean
 
 EVIL = "resource.\x1b[2J\x9b31m\u202etxt\u2066\u200b\r\n\x00db"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +22,12 @@ from ..state.revision import parse_revision
 from ..state.snapshot import decode_snapshot
 from ..store import Store
 from . import screen, settings
-from .change import NOWHERE, held, report
+from .change import NOWHERE, held, reporting
 from .screen import note
 
+_BEGUN = ("done", "failed")  # members of a result that say that something was changed
 _WORKERS = 8
 _BATCH = 128  # so that memory does not grow with the number of snapshots, and Ctrl-C waits for few requests
-
-
-def add(commands: Any) -> None:
-    """Add these commands to the command line."""
-    place, key, locking = settings.place, settings.key, settings.locking
-    settings.command(commands, "copy", _copy, place, key, settings.target, locking)
-    settings.command(commands, "reencrypt", _reencrypt, place, key, settings.new_key, locking)
 
 
 def for_each(
@@ -53,19 +47,16 @@ def for_each(
         except UnobinS3Error as error:
             return error
 
-    progress = screen.Progress(verb, len(items)) if verb else None
     pool = ThreadPoolExecutor(_WORKERS)
     try:
-        for start in range(0, len(items), _BATCH):
-            batch = items[start : start + _BATCH]
-            for item, outcome in zip(batch, pool.map(guarded, batch), strict=True):
-                settle(item, outcome)
-                if progress:
-                    progress.step()
+        with screen.progress(verb, len(items)) if verb else nullcontext(lambda done: None) as step:
+            for start in range(0, len(items), _BATCH):
+                batch = items[start : start + _BATCH]
+                for item, outcome in zip(batch, pool.map(guarded, batch), strict=True):
+                    settle(item, outcome)
+                    step(1)
     finally:
         pool.shutdown(cancel_futures=True)
-        if progress:
-            progress.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +149,16 @@ def _result(**more: Any) -> dict[str, Any]:
     return {"ok": True, "done": 0, "present": 0, "foreign": 0, "failed": [], "sealed-by": {}, **more}
 
 
-def _reencrypt(options: Any) -> int:
+def reencrypt(options: Any) -> None:
     """In place: source and target are one store, and only the new key counts as done."""
     reader = settings.opener(options)
     sealer = settings.encrypter(options, "to-") or settings.encrypter(options, older=False)
     store, result = settings.store(options, reader), _result()
-
-    def work() -> None:
-        with held(options, store) as lock:
-            _Rewriting(store, store, reader, sealer, [lock]).run(store.list(), result, "sealed anew")
-
-    return report(options, "state-reencrypt-result", result, work, lambda: result["done"] or result["failed"])
+    with reporting(options, "state-reencrypt-result", result, *_BEGUN), held(options, store) as lock:
+        _Rewriting(store, store, reader, sealer, [lock]).run(store.list(), result, "sealed anew")
 
 
-def _copy(options: Any) -> int:
+def copy(options: Any) -> None:
     """Under both locks, and the pointer last."""
     reader, sealer = settings.opener(options), settings.encrypter(options, "to-")
     source, target = settings.store(options, reader), settings.store(options, sealer or reader, "to-")
@@ -179,20 +166,16 @@ def _copy(options: Any) -> int:
     hosts = {store.place.client.settings.endpoint.host for store in (source, target)}
     if len(hosts) == 1 and result["from"] == result["to"]:
         raise ConfigurationError(f"source and target are both {source.place}; give --to-bucket or --to-prefix")
-
-    def work() -> None:
-        with ExitStack() as stack:
-            locks = [stack.enter_context(held(options, store)) for store in (source, target)]
-            current, _ = _current(source), _current(target)  # the second becomes the target's fence
-            revs, there = source.list(), frozenset(target.list())
-            for stranger in there - set(revs):
-                raise StateError(f"{target.place} holds snapshots that {source.place} does not, such as {stranger}")
-            _Rewriting(source, target, reader, sealer, locks, there).run(revs, result, "copied")
-            if current and result["ok"]:
-                target.set_current(current)
-                result["state-rev"] = current
-
-    return report(options, "state-copy-result", result, work, lambda: result["done"] or result["failed"])
+    with reporting(options, "state-copy-result", result, *_BEGUN), ExitStack() as stack:
+        locks = [stack.enter_context(held(options, store)) for store in (source, target)]
+        current, _ = _current(source), _current(target)  # the second becomes the target's fence
+        revs, there = source.list(), frozenset(target.list())
+        for stranger in there - set(revs):
+            raise StateError(f"{target.place} holds snapshots that {source.place} does not, such as {stranger}")
+        _Rewriting(source, target, reader, sealer, locks, there).run(revs, result, "copied")
+        if current and result["ok"]:
+            target.set_current(current)
+            result["state-rev"] = current
 
 
 def _current(store: Store) -> str | None:

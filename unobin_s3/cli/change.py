@@ -17,7 +17,7 @@ from ..holder import LockInfo
 from ..lock import Lock
 from ..state import gojson
 from ..state.envelope import open_envelope
-from ..state.snapshot import Snapshot, decode_snapshot
+from ..state.snapshot import decode_snapshot
 from ..store import UNSET, Store
 from . import screen, settings
 from .look import lock_document, lock_rows
@@ -29,20 +29,6 @@ _CODES: tuple[tuple[Any, int], ...] = (
     (errors.DecryptionError, 6), ((errors.ConditionalWritesUnsupported, errors.LeaseUnsupported), 7),
     (KeyboardInterrupt, 130),
 )  # fmt: skip
-
-
-def add(commands: Any) -> None:
-    """Add these commands to the command line."""
-    place, key, locking = settings.place, settings.key, settings.locking
-    parser = settings.command(commands, "push", _push, place, key, locking)
-    parser.add_argument("file", metavar="FILE", help="a snapshot's JSON or a sealed envelope; `-` for stdin")
-    parser.add_argument("--expected", metavar="REV", default=UNSET, help="refuse unless this revision is current")
-    parser = settings.command(commands, "rollback", _rollback, place, key, locking)
-    parser.add_argument("rev", metavar="REV", help="becomes current; `unobin-s3 snapshots` lists them")
-    parser = settings.command(commands, "unlock", _unlock, place)
-    parser.add_argument("--id", required=True, help="the lock's own id; any other lock is left alone")
-    parser = settings.command(commands, "force-unlock", _force_unlock, place)
-    parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def code_of(error: BaseException) -> int:
@@ -61,42 +47,40 @@ def held(options: Any, store: Store, **more: Any) -> Iterator[Lock]:
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
+    def waiting(info: LockInfo) -> None:
+        note(f"waiting for the lock, which is held {info.described()}")
+
     main = threading.current_thread() is threading.main_thread()
     hangs_up = main and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL  # under nohup it is ignored, and stays so
     if hangs_up:
         signal.signal(signal.SIGHUP, leave)
     try:
-        with store.lock(options.wait, lease=options.lease, on_wait=_waiting, handle_sigterm=main, **more) as lock:
+        with store.lock(options.wait, lease=options.lease, on_wait=waiting, handle_sigterm=main, **more) as lock:
             yield lock
     finally:
         if hangs_up:
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def _waiting(info: LockInfo) -> None:
-    note(f"waiting for the lock, which is held {info.described()}")
-
-
-def report(
-    options: Any, kind: str, result: dict[str, Any], work: Callable[[], None], begun: Callable[[], object]
-) -> int:
-    """Run `work`, which fills `result`, and print it; also when `work` fails after it has `begun` to change things.
+@contextmanager
+def reporting(options: Any, kind: str, result: dict[str, Any], *begun: str) -> Iterator[None]:
+    """Print `result` when the block that fills it has ended; also when it fails after one of `begun` is in it.
 
     Then `ok` is false, the exit code is the failure's, and a failed release of the lock counts as one.
     """
     failed: BaseException | None = None
     try:
-        work()
+        yield
     except (UnobinS3Error, KeyboardInterrupt, SystemExit) as error:
-        if not begun():
+        if not any(result[name] for name in begun):
             raise
         failed, result["ok"] = error, False
         note(screen.diagnostic(error)["message"])
     screen.answer(options, kind, result, failed)
-    return code_of(failed) if failed else 0 if result["ok"] else 1
+    options.code = code_of(failed) if failed else int(not result["ok"])
 
 
-def _push(options: Any) -> int:
+def push(options: Any) -> None:
     """The file is read and validated before the lock is taken."""
     encrypter = settings.opener(options)
     store = settings.store(options, encrypter)
@@ -105,49 +89,41 @@ def _push(options: Any) -> int:
             data = file.read()
     except OSError as error:
         raise ConfigurationError(f"{options.file} cannot be read: {error.strerror}") from error
-    snapshot = _snapshot(data, encrypter)
-    return _move(options, store, "state-push-result", lambda: store.write(snapshot), options.expected)
-
-
-def _snapshot(data: bytes, encrypter: Any) -> Snapshot:
     with suppress(gojson.JSONError):  # decode_snapshot says it better
         members = gojson.loads(data)
         if isinstance(members, dict) and "envelope-version" in members:
             data = open_envelope(data, "state", encrypter)
-    return decode_snapshot(data)
+    snapshot = decode_snapshot(data)
+    _move(options, store, "state-push-result", lambda: store.write(snapshot), options.expected)
 
 
-def _rollback(options: Any) -> int:
+def rollback(options: Any) -> None:
     """With a key, the snapshot must open first."""
     encrypter = settings.encrypter(options)
     store = settings.store(options, encrypter)
     if encrypter is not None:
         store.get(options.rev)
-    return _move(options, store, "state-rollback-result", lambda: str(options.rev))
+    _move(options, store, "state-rollback-result", lambda: str(options.rev))
 
 
-def _move(options: Any, store: Store, kind: str, choose: Callable[[], str], expected: Any = UNSET) -> int:
+def _move(options: Any, store: Store, kind: str, choose: Callable[[], str], expected: Any = UNSET) -> None:
     result: dict[str, Any] = {"ok": True, "from": None, "to": None, "state-rev": None}
-
-    def work() -> None:
-        with held(options, store):
-            with suppress(*NOWHERE):  # what a rollback repairs; the lock fences whatever was read
-                result["from"] = store.current_rev()
-            if expected not in (UNSET, result["from"]):
-                raise errors.PointerMoved(f"current is {result['from']}, not {expected}; nothing was written")
-            rev = choose()
-            store.set_current(rev)
-            result["to"] = result["state-rev"] = rev
-
-    return report(options, kind, result, work, lambda: result["to"])
+    with reporting(options, kind, result, "to"), held(options, store):
+        with suppress(*NOWHERE):  # what a rollback repairs; the lock fences whatever was read
+            result["from"] = store.current_rev()
+        if expected not in (UNSET, result["from"]):
+            raise errors.PointerMoved(f"current is {result['from']}, not {expected}; nothing was written")
+        rev = choose()
+        store.set_current(rev)
+        result["to"] = result["state-rev"] = rev
 
 
-def _unlock(options: Any) -> int:
+def unlock(options: Any) -> None:
     """Only the lock with this id."""
-    return _cleared(options, "state-unlock-result", settings.store(options).force_unlock(id=options.id))
+    _cleared(options, "state-unlock-result", settings.store(options).force_unlock(id=options.id))
 
 
-def _force_unlock(options: Any) -> int:
+def force_unlock(options: Any) -> None:
     """Only the lock that was shown, if it has an id to know it by."""
     store = settings.store(options)
     info = store.lock_info()
@@ -161,12 +137,9 @@ def _force_unlock(options: Any) -> int:
             if sys.stdin.readline().strip() != "yes":
                 raise UnobinS3Error("the lock was left alone")
         info = store.force_unlock(id=info.id or None)
-    return _cleared(options, "state-force-unlock-result", info)
+    _cleared(options, "state-force-unlock-result", info)
 
 
-def _cleared(options: Any, kind: str, info: LockInfo | None) -> int:
-    if options.json:
-        screen.document(options, kind, {"unlocked": info is not None, "lock": lock_document(info)})
-    else:
+def _cleared(options: Any, kind: str, info: LockInfo | None) -> None:
+    if not screen.document(options, kind, {"unlocked": info is not None, "lock": lock_document(info)}):
         say(clean(f"unlocked; it was held {info.described()}") if info else "there is no lock")
-    return 0

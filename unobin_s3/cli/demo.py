@@ -21,12 +21,7 @@ from . import screen, settings
 _KEY_VARIABLE = "UNOBIN_DEMO_KEY"
 
 
-def add(commands: Any) -> None:
-    """Add `demo` to the command line."""
-    settings.command(commands, "demo", _demo, settings.place)
-
-
-def _demo(options: Any) -> int:
+def demo(options: Any) -> None:
     """Choose a server and a key, and tell the story."""
     with ExitStack() as stack:
         if options.json:  # the story goes to stderr, the document to stdout
@@ -42,19 +37,18 @@ def _demo(options: Any) -> int:
             print(f"a server of our own is on {server.url}; it checks every signature")
         # A key for this run only. Real keys come from a secret store and stay in the environment.
         environ.put(_KEY_VARIABLE, base64.b64encode(secrets.token_bytes(32)).decode())
-        rev = _main_job(client, bucket, options.prefix or "")
-    if options.json:
         options.factory, options.stack = "demo", "prod"
-        screen.document(options, "state-demo-result", {"ok": True, "state-rev": rev})
-    return 0
+        names = {"bucket": bucket, "prefix": options.prefix or "", "factory": "demo", "stack": "prod"}
+        store, other = (Store(client, **names, encrypter=EnvKey(_KEY_VARIABLE)) for _ in range(2))
+        rev = _main_job(store, other)
+    screen.document(options, "state-demo-result", {"ok": True, "state-rev": rev})
 
 
-def _main_job(client: S3Client, bucket: str, prefix: str) -> str:
-    names: dict[str, Any] = {"bucket": bucket, "prefix": prefix, "factory": "demo", "stack": "prod"}
-    store, other = (Store(client, **names, encrypter=EnvKey(_KEY_VARIABLE)) for _ in range(2))
+def _main_job(store: Store, other: Store) -> str:
+    client, bucket, layout = store.place.client, store.place.bucket, store.place.layout
     print(f"\n1. take the lock of {store.place}")
     with store.lock(timeout=10) as lock:
-        _show(client.get_object(bucket, store.place.layout.lock).body)
+        _show(client.get_object(bucket, layout.lock).body)
         print("2. a second writer is kept out")
         try:
             other.lock(timeout=0)
@@ -65,10 +59,9 @@ def _main_job(client: S3Client, bucket: str, prefix: str) -> str:
             print(f"   {store.current_rev()}")
         except NoCurrentSnapshot as error:
             print(f"   NoCurrentSnapshot: {error}")
-        print("4. write a new one, sealed with AES-256-GCM")
         rev = store.write(_snapshot())
-        print(f"   {rev}")
-        _show(client.get_object(bucket, store.place.layout.snapshot(rev)).body)
+        print(f"4. write a new one, sealed with AES-256-GCM\n   {rev}")
+        _show(client.get_object(bucket, layout.snapshot(rev)).body)
         print("5. point `current` at it, by compare-and-swap")
         store.set_current(rev)
         entry = store.current().find("resource.bucket")
@@ -76,14 +69,14 @@ def _main_job(client: S3Client, bucket: str, prefix: str) -> str:
         print(f"7. list: {store.list()}")
         print(f"8. release the lock {lock.info.id}")
     print("9. what is in the bucket now")
-    for item in client.list_objects_v2(bucket, store.place.layout.directory + "/"):
+    for item in client.list_objects_v2(bucket, layout.directory + "/"):
         print(f"   {item.size:6d}  {item.key}")
     return rev
 
 
 def _show(body: bytes) -> None:
-    lines = body.decode().rstrip().splitlines()
-    print("\n".join(f"   {line if len(line) < 120 else line[:64] + '...'}" for line in lines))
+    for line in body.decode().rstrip().splitlines():
+        print(f"   {line if len(line) < 120 else line[:64] + '...'}")
 
 
 def _snapshot() -> Snapshot:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ..aws.s3 import ObjectInfo
@@ -17,42 +18,31 @@ _LOOKS = {True: ("ok", ""), False: ("FAILED", screen.RED), None: ("-", "")}
 _MAX_SKEW = 300.0  # seconds; S3 refuses requests from 15 minutes on
 
 
-def add(commands: Any) -> None:
-    """Add `doctor` to the command line."""
-    parser = settings.command(commands, "doctor", _doctor, settings.place, settings.key)
-    parser.add_argument(
-        "--read-only", action="store_true", help="write nothing: neither write rights nor store are tried"
-    )
-
-
-def _doctor(options: Any) -> int:
+def doctor(options: Any) -> int:
     """Ask everything, then print all answers."""
     found = _Examination(options)
     found.run()
-    failed = [code for check, code in zip(found.checks, found.codes, strict=True) if check["ok"] is False]
     report = found.report.as_dict() if found.report else None
-    members = {"ok": not failed, "checks": found.checks, "verdict": found.verdict, "store-report": report}
-    if options.json:
-        screen.document(options, "state-doctor", members)
-    else:
+    members = {"ok": not found.failed, "checks": found.checks, "verdict": found.verdict, "store-report": report}
+    if not screen.document(options, "state-doctor", members):
         width = max(len(check["name"]) for check in found.checks)
         for check in found.checks:
             word, colour = _LOOKS[check["ok"]]
             hint = f"; missing: {check['action']}" if check["action"] else ""
             say(screen.clean(f"{word:6}  {check['name'].ljust(width)}  {check['detail']}{hint}"), colour)
-        say(screen.clean(found.verdict), screen.RED if failed else screen.GREEN)
-    return max(failed, default=0)
+        say(screen.clean(found.verdict), screen.RED if found.failed else screen.GREEN)
+    return found.failed
 
 
 class _Examination:
-    """`checks`: `ok` None = it could not be asked, or does not matter; `codes`: the exit code of each if it failed."""
+    """`checks`: `ok` None = it could not be asked, or does not matter; `failed`: the highest exit code of one, or 0."""
 
     def __init__(self, options: Any) -> None:
         self._options, self._encrypter = options, settings.encrypter(options)
         self._store = settings.store(options, self._encrypter)
         self._place, self._client = self._store.place, self._store.place.client
         self.checks: list[dict[str, Any]] = []
-        self.codes: list[int] = []
+        self.failed = 0
         self.report: StoreReport | None = None
         self.verdict = "The store itself was not tried."
 
@@ -69,7 +59,7 @@ class _Examination:
 
     def _add(self, name: str, ok: bool | None, detail: str, code: int = 1, action: str | None = None) -> None:
         self.checks.append({"name": name, "ok": ok, "detail": detail, "action": action})
-        self.codes.append(code)
+        self.failed = max(self.failed, code if ok is False else 0)
 
     def _check(self, name: str, ask: Callable[[], str], *, code: int = 0) -> bool:
         try:
@@ -119,18 +109,16 @@ class _Examination:
     def _right(self, name: str, action: str, request: Callable[[], object], *, tells: bool = True) -> bool:
         name = f"right to {name}"
         try:
-            request()
-        except NotFound:
-            pass
+            with suppress(NotFound):
+                request()
+            self._add(name, True, action)
+            return True
         except AccessDenied as denied:
             kms = " (or a KMS right on the store's key)" if "kms" in str(denied).lower() else ""
             self._add(name, False if tells else None, str(denied), action=action + kms if tells else None)
-            return False
         except UnobinS3Error as error:
             self._add(name, False, str(error))
-            return False
-        self._add(name, True, action)
-        return True
+        return False
 
     def _key(self) -> str:
         encrypter = self._encrypter

@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import AccessDenied, ConfigurationError, NotFound, ServiceError, Throttled
@@ -16,43 +15,28 @@ from ..state.revision import parse_revision, parse_time, sort_revisions
 from ..store import Store
 from . import screen, settings
 from .bulk import for_each
-from .change import held, report
-from .screen import note
+from .change import held, reporting
 
 _REQUEST = 1000  # keys in one DeleteObjects request
+_NEVER = float("inf")
 
 
-def add(commands: Any) -> None:
-    """Add `gc` to the command line."""
-    parser = settings.command(commands, "gc", _gc, settings.place, settings.locking)
-    length = settings.duration
-    parser.add_argument("--keep", type=int, metavar="N", help="keep the newest N")
-    parser.add_argument("--older-than", type=length, metavar="TIME", help="delete only what is older, such as 30d")
-    parser.add_argument("--pin", action="append", default=[], metavar="REV", help="keep this one; repeatable")
-    parser.add_argument("--grace", type=length, default=3600.0, metavar="TIME", help="keep what is younger; 1h")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be deleted; takes no lock")
+def doomed(
+    written: dict[str, float], current: str, *, keep: int | None, min_age: float, pins: Collection[str], now: float
+) -> list[str]:
+    """The revisions that may go, oldest first. `written`: when the store got each; a copy is later than its name.
+
+    `keep` None: no number of them stays. `min_age` in seconds; `now` and `written` in unix seconds.
+    """
+    born = {rev: parsed[0] / 1e9 for rev in sort_revisions(written) if (parsed := parse_revision(rev)) is not None}
+    own = list(born)
+    kept = {current, *pins, *(own[-keep:] if keep else ())}
+    # A store's Date is cut to the second, so without a minimal age nothing is compared.
+    latest = now - min_age if min_age else _NEVER
+    return [rev for rev in own if rev not in kept and max(born[rev], written[rev]) <= latest]
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What must stay. `min_age` in seconds; `now` in unix seconds; `keep` None: no number of them."""
-
-    keep: int | None
-    min_age: float
-    pins: Collection[str]
-    now: float
-
-    def doomed(self, written: dict[str, float], current: str) -> list[str]:
-        """The revisions that may go, oldest first. `written`: when the store got each; a copy is later than its name"""
-        born = {rev: parsed[0] / 1e9 for rev in sort_revisions(written) if (parsed := parse_revision(rev)) is not None}
-        own = list(born)
-        kept = {current, *self.pins, *(own[-self.keep :] if self.keep else ())}
-        # A store's Date is cut to the second, so without a minimal age nothing is compared.
-        latest = self.now - self.min_age if self.min_age else float("inf")
-        return [rev for rev in own if rev not in kept and max(born[rev], written[rev]) <= latest]
-
-
-def _gc(options: Any) -> int:
+def gc(options: Any) -> None:
     """Choose and delete, both under the lock."""
     if (options.keep is None and options.older_than is None) or (options.keep or 0) < 0:
         raise ConfigurationError("say what may go: --keep N (0 or more), --older-than TIME, or both")
@@ -62,26 +46,26 @@ def _gc(options: Any) -> int:
         "would-delete": [],
     }  # fmt: skip
 
-    def work() -> None:
-        with nullcontext() if options.dry_run else held(options, store) as lock:
-            doomed = _choose(options, store, result)
-            if lock is None:
-                result.update({"would-delete": doomed, "kept": result["kept"] - len(doomed)})
-            else:
-                _Deletion(store, lock, result).run(doomed)
-
-    return report(options, "state-gc-result", result, work, lambda: result["deleted"])
+    with (
+        reporting(options, "state-gc-result", result, "deleted"),
+        nullcontext() if options.dry_run else held(options, store) as lock,
+    ):
+        chosen = _choose(options, store, result)
+        if lock is None:
+            result.update({"would-delete": chosen, "kept": result["kept"] - len(chosen)})
+        else:
+            _Deletion(store, lock, result).run(chosen)
 
 
 def _choose(options: Any, store: Store, result: dict[str, Any]) -> list[str]:
     place, current = store.place, store.current_rev()
     pointer = place.get_small(place.layout.current, place.deadline())
-    now = min(time.time(), pointer.date.timestamp() if pointer and pointer.date else float("inf"))
+    now = min(time.time(), pointer.date.timestamp() if pointer and pointer.date else _NEVER)
     written: dict[str, float] = {}
     for item in place.client.list_objects_v2(place.bucket, place.layout.snapshots):
         if (rev := place.layout.rev_of(item.key)) is not None:
             at = parse_time(item.last_modified)
-            written[rev] = float("inf") if at is None else at / 1e9
+            written[rev] = _NEVER if at is None else at / 1e9
     result["current"], result["kept"] = current, len(written)
     if current not in written:
         raise dangling(place, current)
@@ -89,7 +73,7 @@ def _choose(options: Any, store: Store, result: dict[str, Any]) -> list[str]:
         if rev not in written:
             raise NotFound(f"--pin {rev}: there is no such snapshot; nothing is deleted", code="NoSuchKey")
     min_age = max(options.grace, options.older_than or 0.0)
-    return Rules(options.keep, min_age, options.pin, now).doomed(written, current)
+    return doomed(written, current, keep=options.keep, min_age=min_age, pins=options.pin, now=now)
 
 
 class _Deletion:
@@ -100,16 +84,13 @@ class _Deletion:
         self._together = True
 
     def run(self, revs: list[str]) -> None:
-        progress = screen.Progress("deleted", len(revs))
-        try:
+        with screen.progress("deleted", len(revs)) as step:
             for start in range(0, len(revs), _REQUEST):
                 self._lock.check()
                 self._store.current_rev()  # PointerMoved when somebody works without the lock
                 left = self._delete_together(revs[start : start + _REQUEST])
                 for_each(left, self._store.delete, self._settle)
-                progress.step(_REQUEST)
-        finally:
-            progress.close()
+                step(_REQUEST)
 
     def _delete_together(self, revs: list[str]) -> list[str]:
         """One request; returns what must be deleted one by one."""
@@ -123,7 +104,7 @@ class _Deletion:
             known = refused.status < 500 or refused.status == 501
             if isinstance(refused, (AccessDenied, NotFound, Throttled)) or not known:
                 raise
-            note(f"the store refuses DeleteObjects, so each is deleted by itself: {refused}")
+            screen.note(f"the store refuses DeleteObjects, so each is deleted by itself: {refused}")
             self._together = False
             return revs
         # Perhaps only unconditional deletes are denied: one by one they are tried with a condition as well.

@@ -21,15 +21,7 @@ if TYPE_CHECKING:
 _LOST, _OWN_FAILURE, _CANNOT_RUN, _NO_SUCH_PROGRAM = 124, 125, 126, 127
 
 
-def add(commands: Any) -> None:
-    """Add `lock` to the command line."""
-    parser = settings.command(commands, "lock", _lock, settings.place, settings.locking)
-    parser.usage_code = _OWN_FAILURE
-    parser.add_argument("--check", type=settings.duration, default=30.0, metavar="TIME", help="looks at the lock; 30s")
-    parser.add_argument("program", metavar="CMD", nargs="+", help="after `--`: the program to run, and its arguments")
-
-
-def _lock(options: Any) -> int:
+def lock(options: Any) -> int:
     """Run it, and turn every end into an exit code."""
     child = _Child(options.program)
     try:
@@ -42,20 +34,19 @@ def _lock(options: Any) -> int:
         return _NO_SUCH_PROGRAM if isinstance(error, FileNotFoundError) else _CANNOT_RUN
     if lost is not None:
         note(str(lost))
-    if options.json:
-        result = {"ok": lost is None, "id": child.lock_id, "exit-code": child.code}
-        screen.document(options, "state-lock-result", result, lost)
+    result = {"ok": lost is None, "id": child.lock_id, "exit-code": child.code}
+    screen.document(options, "state-lock-result", result, lost)
     return child.code or 0 if lost is None else _LOST
 
 
 def _run(options: Any, child: _Child) -> UnobinS3Error | None:
     """Hold the lock until the program has ended; returns why it was not ours to the end, if so."""
     try:
-        with held(options, settings.store(options), on_lost=lambda error: child.send(signal.SIGTERM)) as lock:
+        with held(options, settings.store(options), on_lost=lambda error: child.send(signal.SIGTERM)) as mine:
             try:
-                child.start(lock.info.id)
+                child.start(mine.info.id)
                 while not child.ended.wait(options.check):
-                    _look(lock)
+                    _look(mine)
             except (KeyboardInterrupt, SystemExit) as stop:
                 child.finish(stop)
             except LockLost:
@@ -68,9 +59,9 @@ def _run(options: Any, child: _Child) -> UnobinS3Error | None:
     return None
 
 
-def _look(lock: Lock) -> None:
+def _look(mine: Lock) -> None:
     try:
-        lock.check()
+        mine.check()
     except LockLost:
         raise
     except UnobinS3Error as error:

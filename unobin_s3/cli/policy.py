@@ -13,13 +13,7 @@ from ..state.layout import Layout
 from . import screen, settings
 
 
-def add(commands: Any) -> None:
-    """Add `policy` to the command line."""
-    parser = settings.command(commands, "policy", _policy, settings.place, settings.key)
-    parser.add_argument("--mode", choices=("read", "write", "gc"), default="read", help="which work; read by default")
-
-
-def _policy(options: Any) -> int:
+def policy(options: Any) -> None:
     """Print it plain, to be used as it is, or in a document."""
     options.factory, options.stack = settings.need(options, "factory"), settings.need(options, "stack")
     layout = Layout(settings.value(options, "prefix") or "", options.factory, options.stack)
@@ -27,12 +21,9 @@ def _policy(options: Any) -> int:
     partition = "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
     bucket = f"arn:{partition}:s3:::{settings.need(options, 'bucket')}"
     statements = [*_bucket_rights(options.mode, bucket, layout), *_key_rights(options, partition, region)]
-    policy = {"Version": "2012-10-17", "Statement": statements}
-    if options.json:
-        screen.document(options, "state-policy", {"mode": options.mode, "policy": policy})
-    else:
-        screen.say(screen.json_text(policy, indent=2))
-    return 0
+    made = {"Version": "2012-10-17", "Statement": statements}
+    if not screen.document(options, "state-policy", {"mode": options.mode, "policy": made}):
+        screen.say(screen.json_text(made, indent=2))
 
 
 def _allow(sid: str, actions: list[str], resource: object, condition: object = None) -> dict[str, object]:

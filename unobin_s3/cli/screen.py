@@ -10,7 +10,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from .. import environ
@@ -77,18 +78,20 @@ def age_of(rev: str) -> float | None:
     return None if parsed is None else time.time() - parsed[0] / 1e9
 
 
-def document(options: Any, kind: str, members: Mapping[str, Any], *problems: BaseException | None) -> None:
-    """Print the one JSON document of a command, in the Go tool's frame."""
-    factory = {"name": options.factory, "version": "", "content-revision": "", "library-path": None}
-    head = {"kind": kind, "format-version": 1, "factory": factory | members.get("factory", {}), "stack": options.stack}
-    rest = {name: value for name, value in members.items() if name != "factory"}
-    print(json_text({**head, **rest, "diagnostics": [diagnostic(problem) for problem in problems if problem]}))
+def document(options: Any, kind: str, members: Mapping[str, Any], *problems: BaseException | None) -> bool:
+    """With --json print the one JSON document of a command, in the Go tool's frame; returns whether it did."""
+    if options.json:
+        factory = {"name": options.factory, "version": "", "content-revision": "", "library-path": None}
+        factory |= members.get("factory", {})
+        head = {"kind": kind, "format-version": 1, "factory": factory, "stack": options.stack}
+        rest = {name: value for name, value in members.items() if name != "factory"}
+        print(json_text({**head, **rest, "diagnostics": [diagnostic(problem) for problem in problems if problem]}))
+    return bool(options.json)
 
 
 def answer(options: Any, kind: str, members: Mapping[str, Any], *problems: BaseException | None) -> None:
     """The document, or without --json the same as aligned text; what is empty is left out there."""
-    if options.json:
-        document(options, kind, members, *problems)
+    if document(options, kind, members, *problems):
         return
     rows: list[tuple[str, str]] = []
     for name, value in members.items():
@@ -123,25 +126,24 @@ def failure(options: Any, error: BaseException) -> None:
         print(json_text({**head, "message": f"{options.command} failed", "diagnostics": [found], "files": []}))
 
 
-class Progress:
-    """A line on stderr that counts, with rate and time left; nothing when stderr is no terminal."""
+@contextmanager
+def progress(verb: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Call it with how many more are done: a terminal's stderr has a line with number, rate and time left."""
+    on, done, begun = sys.stderr.isatty(), 0, time.monotonic()
+    shown = begun
 
-    def __init__(self, verb: str, total: int) -> None:
-        self._verb, self._total, self._done = verb, total, 0
-        self._begun = self._shown = time.monotonic()
-        self._on = sys.stderr.isatty()
-
-    def step(self, count: int = 1) -> None:
-        self._done = min(self._done + count, self._total)
-        now = time.monotonic()
-        if self._on and now - self._shown >= 0.1:
-            self._shown, rate = now, self._done / (now - self._begun)
-            line = f"{self._verb} {self._done:,} of {self._total:,}, {rate:,.0f}/s, "
-            line += f"{ago((self._total - self._done) / rate)} left"
+    def step(count: int) -> None:
+        nonlocal done, shown
+        done, now = min(done + count, total), time.monotonic()
+        if on and now - shown >= 0.1:
+            shown, rate = now, done / (now - begun)
+            line = f"{verb} {done:,} of {total:,}, {rate:,.0f}/s, {ago((total - done) / rate)} left"
             print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
-    def close(self) -> None:
-        if self._on:
+    try:
+        yield step
+    finally:
+        if on:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 

@@ -14,17 +14,77 @@ from .. import environ
 from ..aws.s3 import S3Client
 from ..encrypters import KMS, Encrypter, EnvKey, Noop
 from ..errors import ConfigurationError
-from ..store import Store
+from ..store import UNSET, Store
 from . import screen
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def duration(text: str) -> float:
+    """Seconds in `90`, `90s`, `15m`, `12h`, `30d` or `2w`."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw]?)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time such as 90s, 15m, 12h, 30d or 2w")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
 _PLACE = {
-    "bucket": "the bucket",
-    "prefix": "goes before the keys",
+    "bucket": "the bucket", "prefix": "goes before the keys",
     "endpoint-url": "an S3-compatible store; Amazon's when left out",
-    "region": "of the bucket; else as the AWS SDKs find it",
-    "profile": "of the AWS config and credentials files",
+    "region": "of the bucket; else as the AWS SDKs find it", "profile": "of the AWS config and credentials files",
     "kms-key-id": "key that the store encrypts with (SSE-KMS), sent with every put; not the client's, see --kms",
+}  # fmt: skip
+_KEYS: dict[str, dict[str, Any]] = {
+    "env-key": {"metavar": "NAME", "help": "variable that holds the key, base64 of 32 bytes"},
+    "kms": {"metavar": "KEY_ID", "help": "AWS KMS key: id, ARN or alias"},
+    "noop": {"action": "store_true", "help": "clear text"},
+}
+_LIST: dict[str, Any] = {"action": "append", "default": []}
+_YES: dict[str, Any] = {"action": "store_true"}
+_TIME: dict[str, Any] = {"type": duration, "metavar": "TIME"}
+_NEVER = "others may take over when this has not been renewed for so long; never when left out"
+
+# Of a group of flags: its title, those that exclude each other, the others.
+_Flags = dict[str, dict[str, Any]]
+_GROUPS: dict[str, tuple[str, _Flags, _Flags]] = {
+    "place": ("where; --bucket's variable is UNOBIN_S3_BUCKET, and so on", {}, {
+        **{f"--{name}": {"help": text} for name, text in _PLACE.items()},
+        "--factory": {"help": "the program that the state belongs to"}, "--stack": {"help": "which of its stacks"},
+    }),
+    "key": ("what opens and seals snapshots; at most one of", {f"--{name}": flag for name, flag in _KEYS.items()}, {
+        "--older-key": {**_LIST, "metavar": "NAME", "help": "opens only; repeatable"},
+    }),
+    "to-place": ("where to", {}, {f"--to-{name}": {"help": "as the source when left out"} for name in _PLACE}),
+    "to-key": ("what seals anew; at most one of", {f"--to-{name}": flag for name, flag in _KEYS.items()}, {}),
+    "lock": ("lock", {}, {
+        "--wait": {**_TIME, "default": 60.0, "help": "for the lock; 60s; 0 tries once"},
+        "--lease": {**_TIME, "type": lambda given: int(duration(given)), "help": _NEVER},
+    }),
+}  # fmt: skip
+# The other arguments, by the command and the words that its row in main.py has for them.
+_ARGUMENTS: _Flags = {
+    "--json": {**_YES, "help": "one JSON document on stdout"},
+    "--verbose": {**_YES, "help": "say on stderr what is done and repeated"},
+    "--show-sensitive": {**_YES, "help": "print what is otherwise <sensitive>"},
+    "--rev": {"default": "current", "help": "of this revision instead of the current one"},
+    "--expected": {"metavar": "REV", "default": UNSET, "help": "refuse unless this revision is current"},
+    "--id": {"required": True, "help": "the lock's own id; any other lock is left alone"},
+    "--yes": {**_YES, "help": "do not ask"},
+    "--check": {**_TIME, "default": 30.0, "help": "looks at the lock; 30s"},
+    "--keep": {"type": int, "metavar": "N", "help": "keep the newest N"},
+    "--older-than": {**_TIME, "help": "delete only what is older, such as 30d"},
+    "--pin": {**_LIST, "metavar": "REV", "help": "keep this one; repeatable"},
+    "--grace": {**_TIME, "default": 3600.0, "help": "keep what is younger; 1h"},
+    "--dry-run": {**_YES, "help": "say what would be deleted; takes no lock"},
+    "--read-only": {**_YES, "help": "write nothing: neither write rights nor store are tried"},
+    "--mode": {"choices": ("read", "write", "gc"), "default": "read", "help": "which work; read by default"},
+    "ref": {"metavar": "REF", "help": "address of an entry"},
+    "rev": {"metavar": "REV", "help": "becomes current; `unobin-s3 snapshots` lists them"},
+    "[rev]": {"metavar": "REV", "nargs": "?", "default": "current", "help": "the current one when left out"},
+    "before": {"metavar": "REV", "help": "a revision, or `current`"},
+    "after": {"metavar": "REV", "help": "a revision, or `current`"},
+    "file": {"metavar": "FILE", "help": "a snapshot's JSON or a sealed envelope; `-` for stdin"},
+    "program": {"metavar": "CMD", "nargs": "+", "help": "after `--`: the program to run, and its arguments"},
 }
 
 
@@ -34,7 +94,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **more: Any) -> None:
         kept = argparse.RawDescriptionHelpFormatter
         super().__init__(allow_abbrev=False, formatter_class=lambda prog: kept(prog, width=110), **more)
-        self.usage_code, self._json = 2, False
+        self._json = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self._json = "--json" in args
@@ -45,7 +105,7 @@ class Parser(argparse.ArgumentParser):
             self.print_usage(sys.stderr)
         command = self.prog.partition(" ")[2] or self.prog
         screen.failure(argparse.Namespace(json=self._json, command=command), ConfigurationError(message))
-        raise SystemExit(self.usage_code)
+        raise SystemExit(125 if command == "lock" else 2)
 
 
 def manual(command: str = "") -> dict[str, str]:
@@ -60,68 +120,21 @@ def manual(command: str = "") -> dict[str, str]:
     return {"help": about.partition(".")[0], "description": about, "epilog": epilog}
 
 
-def command(commands: Any, name: str, run: Callable[[Any], int], *groups: Callable[[Any], None]) -> Parser:
-    """Add one command with these groups of flags."""
+def command(commands: Any, name: str, run: Callable[[Any], int | None], words: str) -> None:
+    """Add one command; `words` name its groups of flags and its other arguments."""
     parser: Parser = commands.add_parser(name, **manual(name))
-    for group in groups:
-        group(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    parser.add_argument("--verbose", action="store_true", help="say on stderr what is done and repeated")
-    parser.set_defaults(run=run)
-    return parser
-
-
-def place(parser: Any, side: str = "") -> None:
-    """Where the stack is."""
-    group = parser.add_argument_group(
-        "where to" if side else "where; --bucket's variable is UNOBIN_S3_BUCKET, and so on"
-    )
-    for name, text in _PLACE.items():
-        text = "as the source when left out" if side else text
-        group.add_argument(f"--{side}{name}", metavar=name.upper(), help=text)
-    if not side:
-        group.add_argument("--factory", help="the program that the state belongs to")
-        group.add_argument("--stack", help="which of its stacks")
-
-
-def key(parser: Any, side: str = "") -> None:
-    """What opens and seals snapshots."""
-    group = parser.add_argument_group(f"what {'seals anew' if side else 'opens and seals snapshots'}; at most one of")
-    one = group.add_mutually_exclusive_group()
-    one.add_argument(f"--{side}env-key", metavar="NAME", help="variable that holds the key, base64 of 32 bytes")
-    one.add_argument(f"--{side}kms", metavar="KEY_ID", help="AWS KMS key: id, ARN or alias")
-    one.add_argument(f"--{side}noop", action="store_true", help="clear text")
-    if not side:
-        group.add_argument("--older-key", action="append", default=[], metavar="NAME", help="opens only; repeatable")
-
-
-def target(parser: Any) -> None:
-    place(parser, "to-")
-    key(parser, "to-")
-
-
-def new_key(parser: Any) -> None:
-    key(parser, "to-")
-
-
-def locking(parser: Any) -> None:
-    """How the lock is taken."""
-    group = parser.add_argument_group("lock")
-    group.add_argument("--wait", type=duration, default=60.0, metavar="TIME", help="for the lock; 60s; 0 tries once")
-    text = "others may take over when this has not been renewed for so long; never when left out"
-    group.add_argument("--lease", type=lambda given: int(duration(given)), metavar="TIME", help=text)
-
-
-def masking(parser: Any) -> None:
-    parser.add_argument("--show-sensitive", action="store_true", help="print what is otherwise <sensitive>")
-
-
-def duration(text: str) -> float:
-    """Seconds in `90`, `90s`, `15m`, `12h`, `30d` or `2w`."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw]?)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of time such as 90s, 15m, 12h, 30d or 2w")
-    return float(match[1]) * _SECONDS[match[2]]
+    parser.set_defaults(run=run, code=0)
+    for word in [*words.split(), "--json", "--verbose"]:
+        if word not in _GROUPS:
+            parser.add_argument(word.strip("[]"), **_ARGUMENTS[word])
+            continue
+        title, exclusive, others = _GROUPS[word]
+        group = parser.add_argument_group(title)
+        one = group.add_mutually_exclusive_group() if exclusive else group
+        for flag, more in exclusive.items():
+            one.add_argument(flag, **more)
+        for flag, more in others.items():
+            group.add_argument(flag, **more)
 
 
 def value(options: Any, name: str, side: str = "") -> str | None:
@@ -149,28 +162,28 @@ def chosen_key(options: Any, side: str = "") -> tuple[str, list[str]] | None:
     """(env-key, kms or noop; the names of its keys, the sealing one first): by flags, else by the variable."""
     mark = side.replace("-", "_")
     older = [] if side else options.older_key
-    for kind in ("env-key", "kms"):
+    for kind in _KEYS:
         if name := getattr(options, mark + kind.replace("-", "_")):
-            return kind, [name, *older]
-    if getattr(options, mark + "noop"):
-        return "noop", []
+            return kind, [] if kind == "noop" else [name, *older]
     variable = f"UNOBIN_S3_{mark.upper()}ENCRYPTER"
     kind, _, rest = environ.read().get(variable, "").partition(":")
     names = [*filter(None, rest.split(",")), *older]
-    if kind and (kind not in ("env-key", "kms", "noop") or (kind == "noop") == bool(names)):
+    if kind and (kind not in _KEYS or (kind == "noop") == bool(names)):
         raise ConfigurationError(f"{variable} must be env-key:NAME, kms:KEY_ID or noop")
     return (kind, names) if kind else None
 
 
 def encrypter(options: Any, side: str = "", *, older: bool = True) -> Encrypter | None:
     """What was asked for; None when nothing was. `older` False: with its sealing key only."""
-    found = chosen_key(options, side)
-    if found is None or found[0] == "noop":
-        return found and Noop()
-    first, *rest = found[1] if older else found[1][:1]
-    if found[0] == "env-key":
+    kind, names = chosen_key(options, side) or ("", [])
+    first, *rest = names or [""]
+    rest = rest if older else []
+    if kind == "env-key":
         return EnvKey(first, *rest)
-    return KMS(first, region=value(options, "region", side), profile=value(options, "profile", side), older_keys=rest)
+    if kind == "kms":
+        region, profile = value(options, "region", side), value(options, "profile", side)
+        return KMS(first, region=region, profile=profile, older_keys=rest)
+    return Noop() if kind else None
 
 
 def opener(options: Any) -> Encrypter:
