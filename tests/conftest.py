@@ -91,3 +91,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Skipped servers are said loudly, once each, also under -q."""
     for reason in sorted({str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])}):
         terminalreporter.write_line(f"NOT TESTED: {reason}", yellow=True, bold=True)
+
+
+def pytest_unconfigure() -> None:
+    """Locks that tests left on servers which are gone by now need no release."""
+    from unobin_s3 import lock
+
+    lock._held.clear()

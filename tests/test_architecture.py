@@ -40,7 +40,7 @@ ARROWS: dict[str, set[str]] = {
     "locking": {"acquire", "environ", "holder", "lock", "place", "probe", "state"},
     "acquire": {"holder", "lock", "place", "pointer", "unlock"},
     "lock": {"aws", "holder", "place", "pointer", "unlock"},
-    "unlock": {"holder", "place"},
+    "unlock": {"aws", "holder", "place"},
     "pointer": {"place", "state"},
     "probe": {"aws", "state"},
     "place": {"aws", "holder", "state"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from .aws.retry import Outcome, Repeat, next_delay
 from .errors import (
     LockHeld,
     LockLost,
@@ -60,20 +61,24 @@ class _Removal:
     def __init__(self, place: Place, id: str, deadline: float, *, sent: bool = False) -> None:
         self._place, self._id, self._deadline = place, id, deadline
         self._sent = sent  # a DELETE of ours may have taken effect
+        self._lost = 0  # DELETEs whose end is unknown
         self._conditional = True
 
     def run(self, known: LockInfo | None) -> None:
-        place = self._place
         try:
             self._remove(known)
         except (TransportError, ServiceError) as error:
             if not self._sent:
                 raise
-            raise OutcomeUnknown(
-                f"whether the lock {place.url(place.layout.lock)} (id {self._id}) was deleted is not known: {error}; "
-                "look at it with `unobin-s3 lock-info`",
-                operation="DeleteObject", bucket=place.bucket, key=place.layout.lock, id=self._id, maybe_applied=True,
-            ) from error  # fmt: skip
+            raise self._unknown(error) from error
+
+    def _unknown(self, error: Exception) -> OutcomeUnknown:
+        place = self._place
+        return OutcomeUnknown(
+            f"whether the lock {place.url(place.layout.lock)} (id {self._id}) was deleted is not known: {error}; "
+            "look at it with `unobin-s3 lock-info`",
+            operation="DeleteObject", bucket=place.bucket, key=place.layout.lock, id=self._id, maybe_applied=True,
+        )  # fmt: skip
 
     def _remove(self, known: LockInfo | None) -> None:
         refused: tuple[str, ServiceError] | None = None
@@ -91,8 +96,8 @@ class _Removal:
                 self._delete(lock)
                 return
             except OutcomeUnknown as lost:
-                _logger.info("%s", lost)
                 self._sent = True
+                self._pause(lost)
             except (PreconditionFailed, NotFound) as error:
                 if error.code == "NoSuchBucket":
                     raise
@@ -102,6 +107,18 @@ class _Removal:
                     raise
                 # LocalStack: no conditional DELETE. A look comes right before the plain one.
                 self._conditional = False
+
+    def _pause(self, lost: OutcomeUnknown) -> None:
+        """Before the next look; after as many DELETEs as any call has attempts, the end stays unknown."""
+        _logger.info("%s", lost)
+        self._lost += 1
+        clock = self._place.client.clock
+        left = self._deadline - clock.monotonic()
+        delay = next_delay(Outcome.UNKNOWN, Repeat.READ, self._lost, left, clock.random())
+        if delay is not None:
+            clock.sleep(delay)
+        elif self._look() is not None:
+            raise self._unknown(lost) from lost
 
     def _delete(self, lock: LockInfo) -> None:
         etag = lock.etag if self._conditional and lock.etag else None

@@ -29,6 +29,23 @@ class QuickClock(Clock):
         return super().time_ns() if self.frozen_ns is None else self.frozen_ns
 
 
+class JumpingClock(QuickClock):
+    """Time that a test moves by hand; waiting moves it too."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+    def time_ns(self) -> int:
+        return super().time_ns() + int(self.ahead * 1e9)
+
+    def sleep(self, seconds: float, cancel: Any = None) -> None:
+        self.ahead += seconds
+        super().sleep(0, cancel)
+
+
 def snapshot(value: str = "clear value", **members: Any) -> Snapshot:
     """A valid snapshot of the stack `net/prod` with one output."""
     entry = Entry(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.store.conftest import KEY, QuickClock, client_of, snapshot, vouched
+from tests.store.conftest import KEY, JumpingClock, client_of, snapshot, vouched
 from unobin_s3 import (
     Credentials,
     EnvKey,
@@ -29,7 +29,7 @@ FAULTS: dict[str, Fault] = {
     "reset after": Fault(reset=True, applied=True),
     "cut body": Fault(cut=3),
     "wrong length": Fault(extra=5),
-    "slow": Fault(delay=0.3, applied=True),
+    "slow": Fault(delay=0.6, applied=True),
     "409": Fault(409, "OperationAborted"),
     "412": Fault(412, "PreconditionFailed"),
     "500 applied": Fault(500, "InternalError", applied=True),
@@ -63,7 +63,7 @@ class Subject:
         self.server = server
         self.source = RenewableSource(server)
         self.client = client_of(
-            server, credentials=self.source, limits=Limits(connect=1, read=0.15, total=0.5), clock=QuickClock()
+            server, credentials=self.source, limits=Limits(connect=5, read=0.4, total=20), clock=JumpingClock()
         )
         self.store = Store(
             self.client, bucket="state", factory="net", stack="prod", encrypter=EnvKey("UB_STATE_KEY"),
@@ -76,12 +76,12 @@ class Subject:
         self.store.set_current(self.store.write(snapshot()))
 
     def prepare_pointer(self) -> None:
-        self.lock = self.store.lock()
+        self.lock = self.store.lock(at_exit=False)
         self.store.set_current(self.store.write(snapshot("old")))
         self.rev = self.store.write(snapshot("new"))
 
     def prepare_lock(self) -> None:
-        self.lock = self.store.lock(lease=3600, heartbeat=False)
+        self.lock = self.store.lock(lease=3600, heartbeat=False, at_exit=False)
 
     def held(self) -> Lock:
         assert self.lock is not None
@@ -122,7 +122,7 @@ OPERATIONS: dict[str, tuple[str, Run, Run, Run]] = {
         lambda s: "there" not in s.server.objects(),
     ),
     "store.lock": (
-        "PutObject /lock", NOTHING, lambda s: setattr(s, "lock", s.store.lock(timeout=0.45)),
+        "PutObject /lock", NOTHING, lambda s: setattr(s, "lock", s.store.lock(timeout=10, at_exit=False)),
         lambda s: "net/prod/lock" in s.server.objects(),
     ),
     "lock.renew": (

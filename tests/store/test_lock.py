@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.store.conftest import MakeStore, QuickClock, client_of, operations, snapshot, vouched
+from tests.store.conftest import JumpingClock, MakeStore, client_of, operations, snapshot, vouched
 from unobin_s3 import (
     AccessDenied,
     ConditionalWritesUnsupported,
@@ -359,23 +359,6 @@ def test_unreadable_locks_can_be_seen_and_cleared(make: MakeStore, server: S3Ser
 
 
 # Leases
-
-
-class JumpingClock(QuickClock):
-    """Time that a test moves by hand; waiting moves it too."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead
-
-    def time_ns(self) -> int:
-        return super().time_ns() + int(self.ahead * 1e9)
-
-    def sleep(self, seconds: float, cancel: Any = None) -> None:
-        self.ahead += seconds
-        super().sleep(0, cancel)
 
 
 @pytest.fixture
