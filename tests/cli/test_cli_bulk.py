@@ -178,7 +178,7 @@ def test_copy_without_the_key(bench: Bench) -> None:
 
 @pytest.mark.parametrize("command", [["copy", "--to-prefix", "moved"], ["reencrypt", "--to-env-key", "NEW_KEY"]])
 def test_stopped_half_way_and_run_again(bench: Bench, command: list[str]) -> None:
-    _many(bench, 260)
+    _many(bench, 140)
     stopped = threading.Event()
 
     def writes(record: Any) -> bool:
@@ -195,10 +195,10 @@ def test_stopped_half_way_and_run_again(bench: Bench, command: list[str]) -> Non
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert b'"ok":false' in out and not bench.locked()
-    assert len(_keys(bench)) == 260 and "moved/net/prod/current" not in bench.server.objects()
+    assert len(_keys(bench)) == 140 and "moved/net/prod/current" not in bench.server.objects()
     again = bench.run.json(*command)
-    assert again["done"] + again["present"] == 260 and again["present"] >= 100
-    assert bench.run.json(*command)["present"] == 260
+    assert again["done"] + again["present"] == 140 and again["present"] >= 100
+    assert bench.run.json(*command)["present"] == 140
 
 
 def test_to_kms(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""The doctor command: credentials, clock, rights one by one, the key, the state, and whether this store excludes."""
+"""Whether all is in place: doctor asks for credentials, clock, rights one by one, the key, the state and whether the
+store excludes; policy says which rights a kind of work needs, as an IAM policy, and sends nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+from .. import errors
+from ..aws.kms import key_region
 from ..aws.s3 import ObjectInfo
-from ..errors import AccessDenied, DecryptionError, NoCurrentSnapshot, NotFound, ServiceError, UnobinS3Error
+from ..errors import AccessDenied, ConfigurationError, UnobinS3Error
 from ..probe import StoreReport, probe_store
+from ..state.layout import Layout
 from . import screen, settings
 from .change import code_of
 from .screen import say
@@ -85,9 +90,10 @@ class _Examination:
         if date is None:
             return f"{bucket} is there; its answer has no date"
         skew = self._client.clock.time() - date.timestamp()
+        clock = f"this machine's clock is {skew:+.0f} s off the store's"
         if abs(skew) > _MAX_SKEW:
-            raise ServiceError(f"this machine's clock is {skew:+.0f} s off the store's; set it")
-        return f"{bucket} is there; this machine's clock is {skew:+.0f} s off the store's"
+            raise errors.ServiceError(f"{clock}; set it")
+        return f"{bucket} is there; {clock}"
 
     def _rights(self) -> bool:
         """One request for each, on a key that nobody uses, so that only the right decides how it ends."""
@@ -109,7 +115,7 @@ class _Examination:
     def _right(self, name: str, action: str, request: Callable[[], object], *, tells: bool = True) -> bool:
         name = f"right to {name}"
         try:
-            with suppress(NotFound):
+            with suppress(errors.NotFound):
                 request()
             self._add(name, True, action)
             return True
@@ -123,7 +129,7 @@ class _Examination:
     def _key(self) -> str:
         encrypter = self._encrypter
         if encrypter is None or encrypter.decrypt(encrypter.encrypt(b"probe")) != b"probe":
-            raise DecryptionError("what was sealed does not open")
+            raise errors.DecryptionError("what was sealed does not open")
         name, config = encrypter.describe()
         return " ".join([name, *(f"{member} {text}" for member, text in (config or {}).items()), "seals and opens"])
 
@@ -131,7 +137,7 @@ class _Examination:
         try:
             rev = self._store.current_rev()
             opened = ", and the key opens it" if self._encrypter and self._store.get(rev) else ""
-        except NoCurrentSnapshot:
+        except errors.NoCurrentSnapshot:
             return "nothing was written yet"
         lock = self._store.lock_info()
         return f"{rev} is current{opened}; {f'locked {lock.described()}' if lock else 'not locked'}"
@@ -142,9 +148,72 @@ class _Examination:
         self.report, host = report, report.host
         for check in report.checks:
             self._add(check.name, check.passed, check.detail, 7)
-        fit = f"FIT for locks and leases: in every trial {host} kept two writers apart. That is evidence, not proof."
-        if not report.leases:
+        if report.leases:
+            fit = f"FIT for locks and leases: in every trial {host} kept two writers apart. It is evidence, not proof."
+        elif report.exclusive:
             fit = f"FIT for locks, but not for leases: {host} fails {report.failed()}."
-        unfit = f"UNFIT: {host} let two writers create one object, so a lock on it is worth nothing."
-        self.verdict = fit if report.exclusive else unfit
+        else:
+            fit = f"UNFIT: {host} let two writers create one object, so a lock on it is worth nothing."
+        self.verdict = fit
         return "tried; the verdict is below" if report.exclusive else "it must not hold locks"
+
+
+def policy(options: Any) -> None:
+    """Print it plain, to be used as it is, or in a document."""
+    options.factory, options.stack = settings.need(options, "factory"), settings.need(options, "stack")
+    layout = Layout(settings.value(options, "prefix") or "", options.factory, options.stack)
+    region = settings.value(options, "region") or "*"
+    partition = "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    bucket = f"arn:{partition}:s3:::{settings.need(options, 'bucket')}"
+    statements = [*_bucket_rights(options.mode, bucket, layout), *_key_rights(options, partition, region)]
+    made = {"Version": "2012-10-17", "Statement": statements}
+    if not screen.document(options, "state-policy", {"mode": options.mode, "policy": made}):
+        say(screen.json_text(made, indent=2))
+
+
+def _allow(sid: str, actions: list[str], resource: object, condition: object = None) -> dict[str, object]:
+    statement = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}
+    return statement if condition is None else {**statement, "Condition": condition}
+
+
+def _bucket_rights(mode: str, bucket: str, layout: Layout) -> Iterable[dict[str, object]]:
+    # ${*} is a star in which IAM sees no wildcard.
+    directory = re.sub(r"[*?$]", r"${\g<0>}", layout.directory)
+    lock, pointer, probe, snapshots = (
+        f"{bucket}/{directory}/{name}" for name in ("lock", "current", "probe-*", "snapshots/*")
+    )
+    # IfExists: GetObject carries no prefix, and needs this right all the same to tell absent from forbidden.
+    prefixes = [f"{directory}/snapshots/*", f"{directory}/probe-*"]
+    yield _allow("List", ["s3:ListBucket"], bucket, {"StringLikeIfExists": {"s3:prefix": prefixes}})
+    yield _allow("Read", ["s3:GetObject"], [f"{bucket}/{directory}/*"])
+    if mode == "write":
+        yield _allow("Write", ["s3:PutObject"], [pointer, snapshots])
+    if mode == "gc":  # taking over a lease writes the pointer anew
+        yield _allow("Fence", ["s3:PutObject"], [pointer])
+        yield _allow("Delete", ["s3:DeleteObject"], [snapshots])
+    if mode != "read":
+        yield _allow("Lock", ["s3:PutObject", "s3:DeleteObject"], [lock, probe])
+
+
+def _key_rights(options: Any, partition: str, region: str) -> Iterable[dict[str, object]]:
+    """The client's own keys (--kms, --older-key) and the key of the store (--kms-key-id)."""
+    making = [] if options.mode == "read" else ["kms:GenerateDataKey"]
+    kind, keys = settings.chosen_key(options) or ("", [])
+    for index, key in enumerate(keys if kind == "kms" and options.mode != "gc" else ()):
+        yield _key_right(f"Seal{index}", ["kms:Decrypt", *(making if index == 0 else [])], key, partition, region)
+    if store_key := settings.value(options, "kms-key-id"):
+        via = f"s3.{region}.amazonaws.com{'.cn' if partition == 'aws-cn' else ''}"
+        condition = {"StringLike": {"kms:ViaService": via}}
+        yield _key_right("StoreKey", ["kms:Decrypt", *making], store_key, partition, region, condition)
+
+
+def _key_right(
+    sid: str, actions: list[str], key: str, partition: str, region: str, condition: dict[str, Any] | None = None
+) -> dict[str, object]:
+    if key_region(key) is None and not re.fullmatch(r"(alias/)?[A-Za-z0-9/_-]+", key):
+        raise ConfigurationError(f"{key!r} is not the id, alias or ARN of a KMS key")
+    keys = f"arn:{partition}:kms:{key_region(key) or region}:*:key/"
+    if alias := re.search(r"(?:^|:)(alias/.+)", key):  # IAM knows keys by their id; an alias is a condition
+        named = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": alias[1]}}
+        return _allow(sid, actions, f"{keys}*", {**(condition or {}), **named})
+    return _allow(sid, actions, key if key.startswith("arn:") else keys + key, condition)

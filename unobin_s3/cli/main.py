@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from .. import __version__
 from ..errors import UnobinS3Error
-from . import bulk, change, demo, doctor, gc, hold, look, policy, screen, settings
+from . import bulk, change, demo, doctor, look, screen, settings
 
 # What runs each, and its groups of flags and other arguments, which settings.py describes. The exit code is what it
 # returns, or leaves in `options.code`.
@@ -26,16 +27,17 @@ _COMMANDS: dict[str, tuple[Callable[[Any], int | None], str]] = {
     "rollback": (change.rollback, "place key lock rev"),
     "unlock": (change.unlock, "place --id"),
     "force-unlock": (change.force_unlock, "place --yes"),
-    "lock": (hold.lock, "place lock --check program"),
-    "gc": (gc.gc, "place lock --keep --older-than --pin --grace --dry-run"),
+    "lock": (change.lock, "place lock --check program"),
+    "gc": (bulk.gc, "place lock --keep --older-than --pin --grace --dry-run"),
     "copy": (bulk.copy, "place key to-place to-key lock"),
     "reencrypt": (bulk.reencrypt, "place key to-key lock"),
     "doctor": (doctor.doctor, "place key --read-only"),
-    "policy": (policy.policy, "place key --mode"),
+    "policy": (doctor.policy, "place key --mode"),
     "demo": (demo.demo, "place"),
 }
 
 
+@cache
 def parser() -> settings.Parser:
     """The whole command line."""
     made = settings.Parser(prog="unobin-s3", **settings.manual())
