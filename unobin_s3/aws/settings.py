@@ -77,7 +77,7 @@ class Settings:
         self._direct: Transport = HttpxTransport({})  # metadata services: never through a proxy
         self.transport: Transport = self._transport(transport, ca_bundle)
         limits = limits or Limits()
-        self.regions = Regions(self)
+        self.regions: Regions = Regions(self)
         base = Caller(
             transport=self.transport, credentials=None, clock=clock,
             connect=limits.connect, read=limits.read, total=limits.total,
