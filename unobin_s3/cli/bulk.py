@@ -23,7 +23,7 @@ from ..state.revision import parse_revision, parse_time, sort_revisions
 from ..state.snapshot import decode_snapshot
 from ..store import Store
 from . import screen, settings
-from .change import NOWHERE, held, reporting
+from .change import current_of, held, reporting
 from .screen import note
 
 _BEGUN = ("done", "failed")  # members of a result that say that something was changed
@@ -101,7 +101,10 @@ class _Rewriting:
         place = self.target.place
         key, deadline = place.layout.snapshot(rev), place.deadline()
         try:
-            place.create(key, sealed, deadline) if etag is None else place.replace(key, sealed, etag, deadline)
+            if etag is None:
+                place.create(key, sealed, deadline)
+            else:
+                place.replace(key, sealed, etag, deadline)
         except (errors.PreconditionFailed, errors.OutcomeUnknown) as lost:
             if place.get(key, place.grace(deadline)).etag == etag and not place.client.unquoted_etags:
                 place.client.unquoted_etags = True  # a right condition was refused: this store wants it without quotes
@@ -168,7 +171,7 @@ def copy(options: Any) -> None:
         raise ConfigurationError(f"source and target are both {source.place}; give --to-bucket or --to-prefix")
     with reporting(options, "state-copy-result", result, *_BEGUN), ExitStack() as stack:
         locks = [stack.enter_context(held(options, store)) for store in (source, target)]
-        current, _ = _current(source), _current(target)  # the second becomes the target's fence
+        current, _ = current_of(source), current_of(target)  # the second becomes the target's fence
         revs, there = source.list(), frozenset(target.list())
         for stranger in there - set(revs):
             raise StateError(f"{target.place} holds snapshots that {source.place} does not, such as {stranger}")
@@ -176,12 +179,6 @@ def copy(options: Any) -> None:
         if current and result["ok"]:
             target.set_current(current)
             result["state-rev"] = current
-
-
-def _current(store: Store) -> str | None:
-    with suppress(*NOWHERE):
-        return store.current_rev()
-    return None
 
 
 def doomed(
@@ -204,10 +201,8 @@ def gc(options: Any) -> None:
     if (options.keep is None and options.older_than is None) or (options.keep or 0) < 0:
         raise ConfigurationError("say what may go: --keep N (0 or more), --older-than TIME, or both")
     store = settings.store(options)
-    result: dict[str, Any] = {
-        "ok": True, "dry-run": options.dry_run, "deleted": 0, "kept": 0, "current": None, "failed-revision": None,
-        "would-delete": [],
-    }  # fmt: skip
+    result: dict[str, Any] = {"ok": True, "dry-run": options.dry_run, "deleted": 0, "kept": 0, "current": None}
+    result |= {"failed-revision": None, "would-delete": []}
 
     with (
         reporting(options, "state-gc-result", result, "deleted"),

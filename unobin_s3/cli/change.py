@@ -30,9 +30,9 @@ from .screen import clean, note, say
 if TYPE_CHECKING:
     import subprocess
 
-NOWHERE = (errors.NoCurrentSnapshot, errors.PointerMissing, errors.PointerInvalid)
+_NOWHERE = (errors.NoCurrentSnapshot, errors.PointerMissing, errors.PointerInvalid)
 _CODES: tuple[tuple[Any, int], ...] = (
-    (ConfigurationError, 2), (errors.LockHeld, 3), (LockLost, 4), ((errors.NotFound, *NOWHERE), 5),
+    (ConfigurationError, 2), (errors.LockHeld, 3), (LockLost, 4), ((errors.NotFound, *_NOWHERE), 5),
     (errors.DecryptionError, 6), ((errors.ConditionalWritesUnsupported, errors.LeaseUnsupported), 7),
     (KeyboardInterrupt, 130),
 )  # fmt: skip
@@ -68,6 +68,13 @@ def held(options: Any, store: Store, **more: Any) -> Iterator[Lock]:
     finally:
         if hangs_up:
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def current_of(store: Store) -> str | None:
+    """What is current; None also for a broken pointer, which is to be repaired. The lock fences whatever was read."""
+    with suppress(*_NOWHERE):
+        return store.current_rev()
+    return None
 
 
 @contextmanager
@@ -117,8 +124,7 @@ def rollback(options: Any) -> None:
 def _move(options: Any, store: Store, kind: str, choose: Callable[[], str], expected: Any = UNSET) -> None:
     result: dict[str, Any] = {"ok": True, "from": None, "to": None, "state-rev": None}
     with reporting(options, kind, result, "to"), held(options, store):
-        with suppress(*NOWHERE):  # what a rollback repairs; the lock fences whatever was read
-            result["from"] = store.current_rev()
+        result["from"] = current_of(store)
         if expected not in (UNSET, result["from"]):
             raise errors.PointerMoved(f"current is {result['from']}, not {expected}; nothing was written")
         rev = choose()
@@ -204,9 +210,8 @@ class _Child:
     """A program that is always waited for: the lock must not be given back while it works."""
 
     def __init__(self, command: list[str]) -> None:
-        self.lock_id, self._command = "", command
+        self.lock_id, self._command, self.ended = "", command, threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
-        self.ended = threading.Event()
 
     def start(self, lock_id: str) -> None:
         import subprocess

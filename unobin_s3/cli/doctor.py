@@ -24,7 +24,6 @@ _MAX_SKEW = 300.0  # seconds; S3 refuses requests from 15 minutes on
 
 
 def doctor(options: Any) -> int:
-    """Ask everything, then print all answers."""
     found = _Examination(options)
     found.run()
     report = found.report.as_dict() if found.report else None
@@ -159,7 +158,6 @@ class _Examination:
 
 
 def policy(options: Any) -> None:
-    """Print it plain, to be used as it is, or in a document."""
     options.factory, options.stack = settings.need(options, "factory"), settings.need(options, "stack")
     layout = Layout(settings.value(options, "prefix") or "", options.factory, options.stack)
     region = settings.value(options, "region") or "*"

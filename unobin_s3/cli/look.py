@@ -63,7 +63,6 @@ def lock_rows(info: LockInfo | None) -> list[tuple[str, str]]:
 
 
 def lock_info(options: Any) -> None:
-    """Who holds the lock."""
     info = settings.store(options).lock_info()
     if not screen.document(options, "state-lock-info", {"lock": lock_document(info)}):
         screen.table(lock_rows(info))
@@ -118,7 +117,6 @@ def _sealed_by(store: Store, rev: str) -> str | None:
 
 
 def snapshots(options: Any) -> None:
-    """All revisions."""
     store = settings.store(options)
     revs = store.list()
     _, current, problem = _pointer(store, revs)
@@ -204,7 +202,6 @@ def pull(options: Any) -> None:
 
 
 def diff(options: Any) -> None:
-    """Fetch both, compare, print."""
     store = settings.store(options, settings.opener(options))
     (before_rev, before), (after_rev, after) = fetch(store, options.before), fetch(store, options.after)
     found = compare(before, after, show=options.show_sensitive)

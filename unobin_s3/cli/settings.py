@@ -153,7 +153,6 @@ def need(options: Any, name: str, side: str = "") -> str:
 
 
 def client(options: Any, side: str = "") -> S3Client:
-    """The client of one side."""
     url, region, profile = (value(options, name, side) for name in ("endpoint-url", "region", "profile"))
     return S3Client(endpoint_url=url, region=region, profile=profile)
 
