@@ -78,8 +78,7 @@ def test_a_lock_that_cannot_be_read(bench: Bench, body: bytes) -> None:
 
 def test_a_lock_of_a_hundred_megabytes_is_not_read(bench: Bench) -> None:
     bench.server.put("net/prod/lock", bytes(100_000_000))
-    done = bench.run.spawn("lock-info", "--json")
-    assert done.document["lock"]["state"] == "unreadable"
+    assert bench.run.json("lock-info")["lock"]["state"] == "unreadable"
     assert bench.run.json("force-unlock", "--yes")["unlocked"] and not bench.locked()
 
 

@@ -33,9 +33,7 @@ _REQUEST = 1000  # keys in one DeleteObjects request
 _NEVER = float("inf")
 
 
-def for_each(
-    items: Sequence[str], work: Callable[[str], object], settle: Callable[[str, object], None], verb: str = ""
-) -> None:
+def for_each(items: Sequence[str], work: Callable[[str], object], settle: Callable[[str, object], None]) -> None:
     """`work(item)` in a few threads; `settle(item, result or error)` in this one, in order. What it raises ends all.
 
     What runs then is finished, and nothing new is begun: the bucket is left between two whole requests.
@@ -52,12 +50,10 @@ def for_each(
 
     pool = ThreadPoolExecutor(_WORKERS)
     try:
-        with screen.progress(verb, len(items)) if verb else nullcontext(lambda done: None) as step:
-            for start in range(0, len(items), _BATCH):
-                batch = items[start : start + _BATCH]
-                for item, outcome in zip(batch, pool.map(guarded, batch), strict=True):
-                    settle(item, outcome)
-                    step(1)
+        for start in range(0, len(items), _BATCH):
+            batch = items[start : start + _BATCH]
+            for item, outcome in zip(batch, pool.map(guarded, batch), strict=True):
+                settle(item, outcome)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -144,8 +140,10 @@ class _Rewriting:
                 result[outcome[0]] += 1
                 keys[outcome[1]] += 1
                 result["sealed-by"] = dict(sorted(keys.items()))
+            step(1)
 
-        for_each(revs, self, settle, verb)
+        with screen.progress(verb, len(revs)) as step:
+            for_each(revs, self, settle)
 
 
 def _result(**more: Any) -> dict[str, Any]:

@@ -177,9 +177,8 @@ def _allow(sid: str, actions: list[str], resource: object, condition: object = N
 def _bucket_rights(mode: str, bucket: str, layout: Layout) -> Iterable[dict[str, object]]:
     # ${*} is a star in which IAM sees no wildcard.
     directory = re.sub(r"[*?$]", r"${\g<0>}", layout.directory)
-    lock, pointer, probe, snapshots = (
-        f"{bucket}/{directory}/{name}" for name in ("lock", "current", "probe-*", "snapshots/*")
-    )
+    names = ("lock", "current", "probe-*", "snapshots/*")
+    lock, pointer, probe, snapshots = (f"{bucket}/{directory}/{name}" for name in names)
     # IfExists: GetObject carries no prefix, and needs this right all the same to tell absent from forbidden.
     prefixes = [f"{directory}/snapshots/*", f"{directory}/probe-*"]
     yield _allow("List", ["s3:ListBucket"], bucket, {"StringLikeIfExists": {"s3:prefix": prefixes}})

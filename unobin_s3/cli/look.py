@@ -17,6 +17,7 @@ from ..store import Store
 from . import screen, settings
 from .screen import ago, clean, json_text, say
 
+_Members = Mapping[str, Any]
 _LOOKS = {"added": ("+", screen.GREEN), "removed": ("-", screen.RED), "changed": ("~", screen.YELLOW)}
 
 
@@ -253,9 +254,7 @@ def _secrets(value: Entry | Snapshot | None) -> Iterable[str]:
             yield from (f"{member}.{name}" for name in names)
 
 
-def _changes(
-    old: Mapping[str, Any], new: Mapping[str, Any], secret: set[str], path: str = ""
-) -> Iterable[dict[str, Any]]:
+def _changes(old: _Members, new: _Members, secret: set[str], path: str = "") -> Iterable[dict[str, Any]]:
     """Members that differ; maps are gone into, lists and secrets are not."""
     for name in sorted(old.keys() | new.keys()):
         place = path + name
