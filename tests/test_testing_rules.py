@@ -6,16 +6,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import zlib
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from tests.testing_server_wire import exchange, send, signed
 from unobin_s3.testing import S3Server
-from unobin_s3.testing.listing import Stored, list_objects
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def test_clock_skew() -> None:
         head = send(server, "HEAD", "k", now=1_800_000_000)
         assert head.headers["date"] == head.headers["last-modified"] == "Fri, 15 Jan 2027 08:00:00 GMT"
         target, headers = signed(server, "GET", "k")
-        assert exchange(server, "GET", target, b"", {**headers, "x-amz-date": "soon"}).code == "AccessDenied"
+        assert exchange(server, "GET", target, b"", {**headers, "x-amz-date": "soon"}).code == "RequestTimeTooSkewed"
 
 
 def test_session_tokens() -> None:
@@ -85,18 +84,15 @@ def test_session_tokens() -> None:
 def test_rights(server: S3Server) -> None:
     server.put("k", b"x")
 
-    def code(method: str, key: str, headers: dict[str, str] | None = None) -> str:
+    def code(method: str, key: str) -> str:
         user: dict[str, Any] = {"access_key_id": "AKLIMITED", "secret_access_key": "s"}
-        query = {} if key else {"list-type": "2"}
-        return send(server, method, key, headers=headers, query=query, **user).code
+        return send(server, method, key, query={} if key else {"list-type": "2"}, **user).code
 
     server.add_user("AKLIMITED", "s", deny={"s3:DeleteObject", "s3:ListBucket"})
     assert [code("GET", "k"), code("PUT", "k")] == ["", ""]
-    assert [code("DELETE", "k"), code("GET", ""), code("GET", "missing")] == ["AccessDenied"] * 3
+    assert [code("DELETE", "k"), code("GET", "")] == ["AccessDenied"] * 2
     server.add_user("AKLIMITED", "s", deny={"s3:GetObject"})
-    assert [code("PUT", "k"), code("DELETE", "missing")] == ["", ""]
-    conditional = {"if-match": "*"}
-    assert [code("GET", "k"), code("PUT", "k", conditional), code("DELETE", "k", conditional)] == ["AccessDenied"] * 3
+    assert [code("GET", "k"), code("PUT", "k"), code("DELETE", "k")] == ["AccessDenied", "", ""]
 
 
 def test_conditions(server: S3Server) -> None:
@@ -111,7 +107,6 @@ def test_conditions(server: S3Server) -> None:
         ("DELETE", "k", "if-match", '"0"'): (412, "PreconditionFailed"),
         ("DELETE", "missing", "if-match", etag): (404, "NoSuchKey"),
         ("GET", "k", "if-match", '"0"'): (412, "PreconditionFailed"),
-        ("GET", "k", "if-none-match", etag): (304, ""),
     }
     for (method, key, name, value), expected in answers.items():
         reply = send(server, method, key, b"", headers={name: value})
@@ -134,60 +129,15 @@ def test_opaque_etags_differ_for_each_write() -> None:
 def test_dates_and_request_ids(server: S3Server) -> None:
     replies = [send(server, "PUT", "k", b"x"), send(server, "GET", "k"), send(server, "GET", "no")]
     assert len({reply.headers["x-amz-request-id"] for reply in replies}) == 3
-    assert replies[2].headers["x-amz-request-id"].encode() in replies[2].body
     modified, date = replies[1].headers["last-modified"], replies[1].headers["date"]
     assert 0 <= (parsedate_to_datetime(date) - parsedate_to_datetime(modified)).total_seconds() < 60
-
-
-@pytest.mark.parametrize(
-    ("wanted", "status", "body"),
-    [
-        ("bytes=2-4", 206, b"234"),
-        ("bytes=7-", 206, b"789"),
-        ("bytes=-2", 206, b"89"),
-        ("bytes=8-99", 206, b"89"),
-        ("bytes=-99", 206, b"0123456789"),
-        ("lines=1-2", 200, b"0123456789"),
-    ],
-)
-def test_ranges(server: S3Server, wanted: str, status: int, body: bytes) -> None:
-    server.put("k", b"0123456789")
-    reply = send(server, "GET", "k", headers={"range": wanted})
-    assert (reply.status, reply.body) == (status, body)
-    assert ("content-range" in reply.headers) == (status == 206)
-
-
-def test_a_part_has_no_checksum_of_the_whole(server: S3Server) -> None:
-    digest = {"x-amz-checksum-sha256": base64.b64encode(hashlib.sha256(b"0123").digest()).decode()}
-    assert send(server, "PUT", "k", b"0123", headers=digest).headers.items() >= digest.items()
-    asked = {"x-amz-checksum-mode": "ENABLED"}
-    assert send(server, "GET", "k", headers=asked).headers.items() >= digest.items()
-    part = send(server, "GET", "k", headers={**asked, "range": "bytes=1-2"}).headers
-    assert "x-amz-checksum-sha256" not in part
-
-
-def test_range_beyond_the_end(server: S3Server) -> None:
-    server.put("k", b"0123456789")
-    assert send(server, "GET", "k", headers={"range": "bytes=10-"}).code == "InvalidRange"
-
-
-def test_wrong_checksums_are_refused(server: S3Server) -> None:
-    for name, digest in (
-        ("x-amz-checksum-sha256", hashlib.sha256(b"y").digest()),
-        ("x-amz-checksum-sha1", hashlib.sha1(b"y").digest()),
-        ("x-amz-checksum-crc32", zlib.crc32(b"y").to_bytes(4, "big")),
-        ("content-md5", hashlib.md5(b"y").digest()),
-    ):
-        headers = {name: base64.b64encode(digest).decode()}
-        assert send(server, "PUT", "k", b"x", headers=headers).code == "BadDigest"
-        assert send(server, "PUT", "k", b"y", headers=headers).status == 200
 
 
 def test_what_is_not_spoken_is_refused(server: S3Server) -> None:
     for method, key, query in (("GET", "", "lifecycle"), ("POST", "k", "uploads"), ("GET", "k", "versionId")):
         assert send(server, method, key, query={query: ""}).code == "NotImplemented"
     assert send(server, "PUT", "k", headers={"x-amz-copy-source": "/state/j"}).code == "NotImplemented"
-    assert send(server, "PUT", "x" * 1025, b"").code == "KeyTooLongError"
+    assert send(server, "GET", "", query={"list-type": "2", "delimiter": "/"}).code == "NotImplemented"
     assert server.objects() == {}
 
 
@@ -205,58 +155,44 @@ def stream(body: bytes, checksum: bytes) -> tuple[bytes, dict[str, str]]:
 
 @pytest.mark.parametrize("te", [False, True])
 def test_streamed_uploads_with_trailers(server: S3Server, te: bool) -> None:
-    for claimed, status in ((hashlib.sha256(b"other").digest(), 400), (hashlib.sha256(b"content").digest(), 200)):
-        body, headers = stream(b"content", claimed)
-        kind = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
-        target, sent = signed(server, "PUT", "k", body, headers, payload_hash=kind)
-        sent |= {"transfer-encoding": "chunked"} if te else {}
-        assert exchange(server, "PUT", target, body, sent, te=te).status == status
+    digest = hashlib.sha256(b"content").digest()
+    body, headers = stream(b"content", digest)
+    target, sent = signed(server, "PUT", "k", body, headers, payload_hash="STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+    sent |= {"transfer-encoding": "chunked"} if te else {}
+    assert exchange(server, "PUT", target, body, sent, te=te).status == 200
     assert server.objects() == {"k": b"content"}
-    got = send(server, "GET", "k", headers={"x-amz-checksum-mode": "ENABLED"})
-    assert got.headers["x-amz-checksum-sha256"] == base64.b64encode(claimed).decode()
+    got = send(server, "GET", "k")
+    assert got.headers["x-amz-checksum-sha256"] == base64.b64encode(digest).decode()
     assert "content-encoding" not in got.headers
 
 
 def test_broken_streams_are_refused(server: S3Server) -> None:
     body, headers = stream(b"content", b"")
-    for changed in (body[:-9], body.replace(b"3\r\n", b"4\r\n", 1), body.replace(b"0\r\n", b"z\r\n")):
+    for changed in (body[:20], body.replace(b"3\r\n", b"4\r\n", 1), body.replace(b"0\r\n", b"z\r\n")):
         target, sent = signed(server, "PUT", "k", changed, headers, payload_hash="STREAMING-UNSIGNED-PAYLOAD-TRAILER")
         assert exchange(server, "PUT", target, changed, sent).status == 400
-    target, sent = signed(server, "PUT", "k", b"plain")
-    assert exchange(server, "PUT", target, b"plain", {**sent, "transfer-encoding": "chunked"}, te=True).status == 501
     assert server.objects() == {}
 
 
-def test_virtual_hosted_style(server: S3Server) -> None:
-    port = server.url.rpartition(":")[2]
-    for host in ("state.s3.localhost", "state.localhost", "state.s3.us-east-1.amazonaws.com"):
-        reply = send(server, "PUT", "", b"x", headers={"host": f"{host}:{port}"}, path="/a/" + host)
-        assert reply.status == 200, reply.body
-    assert set(server.objects()) == {f"a/{record.headers['host'].partition(':')[0]}" for record in server.requests}
-    assert send(server, "GET", "a/state.localhost", headers={"host": f"s3.localhost:{port}"}).body == b"x"
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_pages_are_in_the_order_of_utf8(server: S3Server, size: int) -> None:
+    keys = ["a", "a/", "a/b", "a/c/d", "a0", "b/c", "b<&>", "c", "é/x", "\U0001f511", "\uff5e"]
+    for key in keys:
+        server.put(key, b"")
 
-
-def test_lists_agree_with_a_plain_count() -> None:
-    keys = ["a", "a/", "a/b", "a/c/d", "a0", "b/c", "b/d", "c", "é/x", "\U0001f511", "￿"]
-    objects = {key: Stored(b"", '"e"', 0, {}) for key in keys}
-
-    def walk(prefix: str, delimiter: str, size: int) -> list[str]:
-        query = {"prefix": prefix, "delimiter": delimiter, "max-keys": str(size), "encoding-type": ""}
-        found: list[str] = []
+    def walk(prefix: str) -> list[str]:
+        query, found = {"list-type": "2", "prefix": prefix, "max-keys": str(size), "delimiter": ""}, list[str]()
         while True:
-            text = list_objects("state", objects, query).body.decode()
-            found += re.findall(r"<(?:Key|CommonPrefixes><Prefix)>(.*?)<", text)
-            token = re.search("<NextContinuationToken>(.*?)<", text)
-            assert ("<IsTruncated>true" in text) == bool(token)
-            if token is None:
+            page = ElementTree.fromstring(send(server, "GET", "", query=query).body)
+            found += [key.text or "" for key in page.iterfind("{*}Contents/{*}Key")]
+            token = page.findtext("{*}NextContinuationToken")
+            assert page.findtext("{*}IsTruncated") == str(bool(token)).lower()
+            if not token:
                 return found
-            query["continuation-token"] = token[1]
+            query["continuation-token"] = token
 
-    for size in (1, 2, 3, 1000):
-        assert walk("", "", size) == sorted(keys, key=str.encode)
-        assert walk("", "/", size) == ["a", "a/", "a0", "b/", "c", "é/", "￿", "\U0001f511"]
-        assert walk("a/", "/", size) == ["a/", "a/b", "a/c/"]
-        assert walk("a/c/", "/", size) == ["a/c/d"]
+    assert walk("") == sorted(keys, key=str.encode)
+    assert walk("a/") == ["a/", "a/b", "a/c/d"]
 
 
 def test_list_arguments(server: S3Server) -> None:
@@ -271,5 +207,3 @@ def test_list_arguments(server: S3Server) -> None:
     assert listed(max_keys="5000") == (200, 1000)
     assert listed(max_keys="0") == (200, 0)
     assert listed(start_after="0998") == (200, 2)
-    assert listed(max_keys="many") == (400, 0)
-    assert listed(continuation_token="bogus!") == (400, 0)

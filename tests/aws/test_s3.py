@@ -493,7 +493,7 @@ def test_keys_that_cannot_be_deleted_together(server: S3Server, client: S3Client
 def test_versioning(server: S3Server, client: S3Client) -> None:
     assert client.get_bucket_versioning("state") == ""
     body = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
-    server._buckets["state"].versioning = "Enabled"
+    server.fault("GetBucketVersioning", Fault(body=body))
     assert client.get_bucket_versioning("state") == "Enabled"
     server.fault("GetBucketVersioning", Fault(body=body.replace(b"Enabled", b"Maybe")))
     with pytest.raises(ServiceError, match="neither Enabled nor Suspended"):
