@@ -89,7 +89,7 @@ LIMITS = {
     "seal": "Before Python 3.13 the C encoder of json does not indent, so the layout is written in Python code.",
     "open": "Strict base64 alone is half of json.loads; each entry becomes two checked objects, in Python code.",
     "put-64mib": "SHA-256 of the body.",
-    "cycle-trips": "Processor time between the requests, on a busy machine; no request more than six.",
+    "cycle-trips": "What proxy and processors add to six requests; minio's six, which seal nothing, take as long.",
     "handover": "The poll of 0.5 s.",
     "wheel": "Commands and the testing server are three tenths of it; the core alone would still be over the target.",
 }
