@@ -416,3 +416,11 @@ def test_deep_snapshots() -> None:
         encode_snapshot(Snapshot(outputs={"a": deep}))
     with pytest.raises(SnapshotFormatError, match="nested too deeply"):
         decode_snapshot(b'{"format-version":1,"outputs":{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}}")
+
+
+def test_null_among_strings_is_an_empty_one() -> None:
+    """As in Go, where an element that is null keeps the zero value it was made with."""
+    entry = '{"address":"a","entry-kind":"leaf","category":"resource","binding":{"alias":"x","kind":"y"}'
+    text = '{"format-version":1,"entries":[' + entry + ',"sensitive-outputs":[null,"b"],"depends-on":[null]}]}'
+    (found,) = decode_snapshot(text.encode()).entries or ()
+    assert (found.sensitive_outputs, found.depends_on) == (["", "b"], [""])

@@ -198,6 +198,7 @@ class _Shape:
         self.accepted = [_KINDS[member.type][1] for member in declared]
         self.zeros = list(zip(self.members, map(_maker, declared, self.usual), strict=True))
         self.nested = [(self.members.index(name), name, shape) for name, shape in nested.items()]
+        self.texts = [index for index, member in enumerate(declared) if member.type == "Sequence[str]"]
         self.get = attrgetter(*(member.name for member in declared))
         # Filled through its slots, a frozen object takes half the time that its __init__ takes.
         self.slots = [getattr(made, member.name).__set__ for member in fields(made)]
@@ -210,6 +211,9 @@ class _Shape:
             if name in known:
                 values[index] = _each(shape.read, known[name], name)
         self._check_types(values)
+        for index in self.texts:
+            if None in values[index]:  # Go leaves such an element as it was made: empty
+                values[index] = ["" if item is None else item for item in values[index]]
         made = object.__new__(self.made)
         for put, item in zip(self.slots, (*values, extra), strict=True):
             put(made, item)
