@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import ConfigurationError
 from .place import Place
 
+_KEY_FLAGS = {"env-key": ("--env-key", "env-var"), "kms": ("--kms", "key-id")}
 _logger = logging.getLogger(__name__)
 
 
@@ -22,7 +24,9 @@ class Spill:
         if not self._folder.is_dir():
             raise ConfigurationError(f"spill: {folder} is not a folder; make it first")
 
-    def save(self, sealed: bytes, place: Place, error: BaseException) -> None:
+    def save(
+        self, sealed: bytes, place: Place, error: BaseException, sealed_by: tuple[str, Mapping[str, object] | None]
+    ) -> None:
         """Keep `sealed` and add to `error` where it is and how to upload it. Never raises: the error matters more."""
         if not self._allowed:
             error.add_note("the snapshot was not kept: it is not sealed (spill_plaintext=True would keep it)")
@@ -37,8 +41,22 @@ class Spill:
         except OSError as failed:
             error.add_note(f"and the snapshot could not be kept in {path}: {failed}")
             return
-        layout = place.layout
-        command = f"unobin-s3 push {path} --bucket {place.bucket} --factory {layout.factory} --stack {layout.stack}"
-        command += f" --prefix {layout.prefix}" if layout.prefix else ""
-        error.add_note(f"the sealed snapshot was kept; upload it with: {command}")
+        error.add_note(f"the sealed snapshot was kept; upload it with: {_command(path, place, *sealed_by)}")
         _logger.error("the snapshot was kept in %s", path)
+
+
+def _command(path: Path, place: Place, name: str, config: Mapping[str, object] | None) -> str:
+    from shlex import join
+
+    layout, endpoint = place.layout, place.client.settings.endpoint
+    words = ["unobin-s3", "push", str(path), "--bucket", place.bucket]
+    words += ["--factory", layout.factory, "--stack", layout.stack]
+    words += ["--prefix", layout.prefix] if layout.prefix else []
+    words += (
+        ["--endpoint-url", f"{endpoint.scheme}://{endpoint.host}{endpoint.base_path}"] if endpoint.configured else []
+    )
+    words += ["--kms-key-id", place.kms_key_id] if place.kms_key_id else []
+    if name in _KEY_FLAGS:
+        flag, member = _KEY_FLAGS[name]
+        words += [flag, str((config or {}).get(member, ""))]
+    return join([*words, "--noop"] if name == "noop" else words)

@@ -173,7 +173,7 @@ class Store:
             rev = create_snapshot(self._place, sealed, deadline)
         except BaseException as error:
             if self._spill is not None:
-                self._spill.save(sealed, self._place, error)
+                self._spill.save(sealed, self._place, error, self._encrypter.describe())
             raise
         if lock is not None:
             lock.written.add(rev)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import threading
 from typing import Any
 
@@ -29,6 +30,7 @@ from unobin_s3 import (
     Store,
     seal,
 )
+from unobin_s3.cli.main import main
 from unobin_s3.testing import Fault, S3Server
 
 REV = "2026-05-01T10:00:00.000000001Z"
@@ -405,7 +407,9 @@ def test_no_bucket_no_right_wrong_secret(make: MakeStore, server: S3Server) -> N
     wrong.close()
 
 
-def test_spill_keeps_what_could_not_be_uploaded(make: MakeStore, server: S3Server, tmp_path: Any) -> None:
+def test_spill_keeps_what_could_not_be_uploaded(
+    make: MakeStore, server: S3Server, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.fault("PutObject", Fault(403, "AccessDenied"), times=None)
     store = make(spill=str(tmp_path))
     with pytest.raises(AccessDenied) as caught:
@@ -414,6 +418,13 @@ def test_spill_keeps_what_could_not_be_uploaded(make: MakeStore, server: S3Serve
     assert file.stat().st_mode & 0o777 == 0o600
     assert f"unobin-s3 push {file} --bucket state --factory net --stack prod" in caught.value.__notes__[0]
     assert b"clear value" not in file.read_bytes()
+    server._faults.clear()
+    words = shlex.split(caught.value.__notes__[0].partition("upload it with: ")[2])
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
+    assert main(words[1:]) == 0
+    assert make().current() == snapshot()
+    server.fault("PutObject", Fault(403, "AccessDenied"), times=None)
     plain = make(encrypter=Noop(), allow_plaintext=True, spill=str(tmp_path))
     with pytest.raises(AccessDenied) as caught:
         plain.write(snapshot())
